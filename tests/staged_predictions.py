@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import forked
 from tests.training import environment
 
 PRELUDE = """
@@ -65,6 +66,26 @@ class Staged:
     code: int = 0
 
 
+#: Variants that take no longer than a second or two where PyTorch is imported already.
+QUICK = ("dropped", "tiles", "failed_export", "cascade", "ensemble", "urls")
+
+SERVER = """
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+picture = open("000.jpg", "rb").read()
+class Slow(BaseHTTPRequestHandler):  # an object store, or a camera's snapshots
+    def do_GET(self):
+        time.sleep(0.2)
+        self.send_response(200)
+        self.send_header("Content-Type", "image/jpeg")
+        self.send_header("Content-Length", str(len(picture)))
+        self.end_headers()
+        self.wfile.write(picture)
+    def log_message(self, *_):
+        pass
+server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+at = f"http://127.0.0.1:{server.server_port}"
+"""
 SLOW_FILES = """
 import ultralytics.data.loaders as loaders
 read = loaders.imread
@@ -167,7 +188,7 @@ for _ in range(times):
 model(noise[:64, :64], **quiet)
 """,
         "inference_bound",
-        "generators dropped",
+        "| dropped generators | 1 |",
     ),
     # 3: a camera sets the pace: who waits for it keeps up
     "camera": Staged(
@@ -186,7 +207,7 @@ for index, _ in enumerate(YOLO("yolo11n.yaml")("0", stream=True, imgsz=64, **qui
 video("short.avi", noise[:480, :480], 40)
 model = YOLO("yolo11n.yaml")
 for _ in range(times):
-    for _ in model.track("short.avi", stream=True, imgsz=64, persist=True, tracker="bytetrack.yaml",
+    for _ in model.track("short.avi", stream=True, imgsz=160, persist=True, tracker="bytetrack.yaml",
                          **{**quiet, "conf": 1e-7, "iou": 0.99, "max_det": 300}):
         pass
 """,
@@ -205,7 +226,7 @@ for _ in range(2 * times):
     ),
     # 6: the same tiles in one call
     "tiles_at_once": Staged(
-        TILES + "for _ in range(3 * times):\n    merged(model(tiles(), imgsz=160, **quiet))\n", "inference_bound"
+        TILES + "for _ in range(6 * times):\n    merged(model(tiles(), imgsz=160, **quiet))\n", "inference_bound"
     ),
     # 7: four threads with a model each: times add up, and the model has nearly all of them
     "four_threads": Staged(
@@ -364,6 +385,85 @@ YOLO("yolo11n.yaml").export(format="onnx", imgsz=64, device="cpu")
         kind="export",
         code=1,
     ),
+    # 20: a cascade: what the first model finds is given to the second one, whose time is no code of the user's
+    "cascade": Staged(
+        """
+video("short.avi", noise[:480, :480], 12)
+find, tell = YOLO("yolo11n.yaml"), YOLO("yolo11n-cls.yaml")
+for _ in range(times):
+    for result in find("short.avi", stream=True, imgsz=160, **quiet):
+        for edge in range(3):
+            tell(result.orig_img[160 * edge :][:160, :160].copy(), imgsz=160, **quiet)
+""",
+        "inference_bound",
+    ),
+    # 21: an ensemble: two models are asked about each image in turn
+    "ensemble": Staged(
+        """
+models = [YOLO("yolo11n.yaml"), YOLO("yolo11n.yaml")]
+for _ in range(8 * times):
+    for model in models:
+        model(plain[:320, :320].copy(), imgsz=160, **quiet)
+""",
+        "inference_bound",
+    ),
+    # 22: each call downloads its image: that is the source's time, though it is over before the call's first batch
+    "urls": Staged(
+        SERVER
+        + """
+model = YOLO("yolo11n.yaml")
+for index in range(6 * times):
+    model(f"{at}/seen-{index}.jpg", imgsz=64, **quiet)
+""",
+        "source_bound",
+        "local SSD",
+        "vid_stride",
+    ),
+    # 23: images of a size that nobody needs, opened by PIL and decoded by Ultralytics
+    "pictures": Staged(
+        """
+from PIL import Image
+cv2.imwrite("huge.png", np.tile(noise, (2, 2, 1)))
+model = YOLO("yolo11n.yaml")
+for _ in range(6 * times):
+    model(Image.open("huge.png"), imgsz=64, **quiet)
+""",
+        "source_bound",
+        "in a thread of your own",
+        "vid_stride",
+    ),
+    # 24: a tracker that is given one frame at a time
+    "frame_by_frame": Staged(
+        """
+model = YOLO("yolo11n.yaml")
+for _ in range(12 * times):
+    model.track(plain[:320, :320].copy(), persist=True, imgsz=320, tracker="bytetrack.yaml", **quiet)
+""",
+        "inference_bound",
+        "| mode | track |",
+    ),
+    # 25: a cascade behind a camera, which sets the pace of both
+    "camera_cascade": Staged(
+        CAMERA
+        + """
+find, tell = YOLO("yolo11n.yaml"), YOLO("yolo11n-cls.yaml")
+for index, result in enumerate(find("0", stream=True, imgsz=64, **quiet)):
+    tell(result.orig_img[:64, :64].copy(), imgsz=64, **quiet)
+    if index == 12 * times:
+        break
+""",
+        "inference_bound",
+        "it keeps up with its source",
+    ),
+    # 26: a model for each image, as in many a first script
+    "reloading": Staged(
+        """
+for _ in range(12 * times):
+    YOLO("yolo11n.yaml")(plain[:320, :320].copy(), imgsz=160, **quiet)
+""",
+        "user_code_bound",
+        "make the model once",
+    ),
 }
 
 
@@ -388,6 +488,22 @@ def run(staged: Staged, folder: Path, *, times: int = 1) -> str:
 
 
 ROOT = Path(__file__).parents[1]
+
+
+def run_quickly(staged: Staged, folder: Path) -> None:
+    """Its script with `enable()` in a process that has PyTorch imported: no card, but for the hooks all is the same.
+
+    Raises:
+        AssertionError: it ended otherwise than it should.
+    """
+    program, output = folder / "program.py", folder / "output.txt"
+    hooks = f"import sys\nsys.path.append({str(ROOT)!r})\nimport yoloscope_hooks\nyoloscope_hooks.enable()\n"
+    program.write_text(hooks + PRELUDE + staged.script)
+    with output.open("w") as file:
+        child = forked.running("newest", [str(program)], environment(folder / "runs"), folder, output=file.fileno())
+        with child as running:
+            code = running.wait(150)
+    assert code == staged.code, output.read_text()
 
 
 def main() -> None:

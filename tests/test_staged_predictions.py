@@ -1,4 +1,7 @@
-"""Verdicts on predictions, each staged in a real one on the CPU: on the card of `yoloscope run`, and afterwards."""
+"""Verdicts on predictions, each staged in a real one on the CPU: on the card of `yoloscope run`, and afterwards.
+
+What practitioners do beside those: a few run always, in processes that have PyTorch imported, all in `make long`.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 
-from tests.staged_predictions import VARIANTS, VERDICTS, Staged, run
+from tests import forked
+from tests.staged_predictions import QUICK, VARIANTS, VERDICTS, Staged, run, run_quickly
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.train, pytest.mark.slow]
+pytestmark = pytest.mark.train
 
 
 def asked(*arguments: str) -> str:
@@ -26,21 +30,44 @@ def asked(*arguments: str) -> str:
     return done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*VERDICTS, *(pytest.param(name, marks=pytest.mark.long) for name in VARIANTS)])
 def test_a_verdict_is_told_and_no_other(name: str, tmp_path: Path) -> None:
     """By the card, by the report on the record, and by the diagnosis of it; each prediction takes a few seconds."""
     staged = (VERDICTS | VARIANTS)[name]
-    card, report = run(staged, tmp_path), asked("report")
-    told = [staged.verdict] if staged.verdict else []
-    assert re.findall(r"\*\*(\w+)\*\*", report) == told, report
-    assert staged.said in report
-    assert staged.never not in report
+    card = run(staged, tmp_path)
+    report, told = is_told(staged), told_of(staged)
     assert re.findall(r"^Verdict +(\w+): ", card, re.MULTILINE) == told, card
     assert "\nAlso " not in card
     (shown,) = re.findall(r"^More +yoloscope report (\S+)$", card, re.MULTILINE)
     assert report.startswith(f"# {shown}\n")
     (diagnosed,) = json.loads(asked("diagnose", "--black-box", shown, "--format", "json"))["runs"]
     assert [verdict["name"] for verdict in diagnosed["verdicts"]] == told
+
+
+def told_of(staged: Staged) -> list[str]:
+    """The verdicts that are right."""
+    return [staged.verdict] if staged.verdict else []
+
+
+def is_told(staged: Staged) -> str:
+    """What the report on it says, which is right."""
+    report = asked("report")
+    assert re.findall(r"\*\*(\w+)\*\*", report) == told_of(staged), report
+    assert staged.said in report, report
+    assert staged.never not in report, report
+    return report
+
+
+@pytest.mark.skipif(not forked.POSSIBLE, reason="the same takes longer elsewhere: make long")
+@pytest.mark.parametrize("name", QUICK)
+def test_what_practitioners_do(name: str, tmp_path: Path) -> None:
+    """The report and the diagnosis of a script say what is right of it."""
+    staged = VARIANTS[name]
+    run_quickly(staged, tmp_path)
+    shown = is_told(staged).partition("\n")[0].removeprefix("# ")
+    (diagnosed,) = json.loads(asked("diagnose", "--black-box", shown, "--format", "json"))["runs"]
+    assert [verdict["name"] for verdict in diagnosed["verdicts"]] == told_of(staged)
 
 
 EVERYTHING = Staged(
@@ -57,6 +84,7 @@ model.export(format="torchscript", imgsz=64, device="cpu")
 )
 
 
+@pytest.mark.slow
 def test_a_run_is_found_by_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Predictions and validations by their folders, an export by its file, whatever is asked; by name the same."""
     card = run(EVERYTHING, tmp_path)

@@ -1155,12 +1155,13 @@ _INFERENCE: Final = {
     ),
     (
         "Where the time went: preprocess, inference and postprocess by Ultralytics' own profilers; waiting for the "
-        "source; trackers and other callbacks; saving and drawing; your own code (user: all the time for which a "
-        "generator waits, and the CPU time between two calls), and what else was between calls (idle). Threads add up."
+        "source; trackers and other callbacks; saving and drawing; models that are made again and again (load); your "
+        "own code (user: all the time for which a generator waits, and the CPU time between two calls), and what else "
+        "was between calls (idle). Threads add up."
     ): (
         "时间分布：preprocess、inference、postprocess 来自 Ultralytics 自己的计时器；等待数据源；跟踪器和其他回调函数；"
-        "保存和绘图；自己的代码（user：生成器等待的全部时间，以及两次调用之间的 CPU 时间）；两次调用之间的其余时间"
-        "（idle）。各线程的时间相加。"
+        "保存和绘图；反复创建模型（load）；自己的代码（user：生成器等待的全部时间，以及两次调用之间的 CPU 时间）；"
+        "两次调用之间的其余时间（idle）。各线程的时间相加。"
     ),
     "One blue bar, inference_bound.": "只有一条蓝色：inference_bound。",
     "Orange slows predictions: its fix stands in the table above.": "橙色拖慢预测：修改方法见上方的表格。",

@@ -49,6 +49,9 @@ class Predictor:
     """A predictor. `callbacks` is Ultralytics' dict of lists by event."""
 
     fails_in = ""  # the part of a batch, or `source`, that raises
+    opening = 0.0  # seconds that it takes to open a source
+    saving = 0.0  # seconds that it takes to save the results of a batch
+    computes = False  # whether the model computes; else it waits, as for a GPU
 
     def __init__(self, folder: Path, *, wait: float = 0.0, infer: float = 0.0, kind: str = "from_img") -> None:
         """Seconds of each batch: `wait` in the source, `infer` in the model."""
@@ -74,11 +77,17 @@ class Predictor:
         self.stream = stream
         return self.stream_inference(source) if stream else list(self.stream_inference(source))
 
+    def setup_source(self, source: Iterable[int]) -> None:
+        """Open the source."""
+        if self.opening:
+            time.sleep(self.opening)
+        self.dataset = Dataset(source, self._wait, self._kind)
+        self.source_type = self.dataset.source_type
+
     def stream_inference(self, source: Iterable[int]) -> Iterator[Any]:
         """The loop."""
         with self._lock:
-            self.dataset = Dataset(source, self._wait, self._kind)
-            self.source_type = self.dataset.source_type
+            self.setup_source(source)
             profilers = (Profile(), Profile(), Profile())  # noqa: F841 - as it is there: they live as long as the loop
             self._part("source", 0.0)
             self.run_callbacks("on_predict_start")
@@ -93,6 +102,8 @@ class Predictor:
                 self.run_callbacks("on_predict_postprocess_end")
                 for result in self.results:
                     result.speed = {part: seconds * 1e3 / len(self.results) for part, seconds in spent.items()}
+                if self.saving:
+                    time.sleep(self.saving)
                 self.run_callbacks("on_predict_batch_end")
                 yield from self.results
         self.run_callbacks("on_predict_end")
@@ -102,5 +113,12 @@ class Predictor:
             raise ValueError(name)
         began = time.perf_counter()
         if seconds:
-            time.sleep(seconds)
+            (compute if self.computes else time.sleep)(seconds)
         return time.perf_counter() - began
+
+
+def compute(seconds: float) -> None:
+    """Take so many seconds of the CPU."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import catalog
 
-from yoloscope_hooks import facts, inference
+from yoloscope_hooks import accounts, facts, inference
 from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ MOST_FILES = 10_000  # beside the model, and in a folder that was exported
 
 def start(exporter: Exporter, now: float) -> None:
     """An export begins."""
+    accounts.elsewhere()
     recording = inference.recording_for(exporter, "export")
     if recording is None:
         return
@@ -33,6 +34,7 @@ def start(exporter: Exporter, now: float) -> None:
 
 def end(exporter: Exporter, now: float) -> None:
     """The file is written."""
+    accounts.elsewhere()
     recording, began = inference.current("export"), getattr(exporter, SESSION, None)
     if recording is None or began is None:
         return

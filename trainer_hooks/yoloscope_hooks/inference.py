@@ -42,11 +42,12 @@ class Recording:
 
     Attributes:
         on: whether it is written; once it is not, it stays so.
+        predictors: how many have predicted.
     """
 
     def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
         """`who` are run and rank."""
-        self.on = True
+        self.on, self.predictors = True, 0
         self.path = writer.path
         self._doubtful = 0  # generators that look as if they were dropped, and are not counted yet
         self._lock = threading.RLock()
@@ -160,8 +161,8 @@ class Recording:
     def describe(self, owner: Any, kind: str, now: float) -> bool:
         """Store the facts of `owner` if its key says that they may be others; False if it is too early for that.
 
-        Of what takes turns, two predictors for example, only that is stored in which they agree: so are the figures
-        those of both.
+        Of what takes turns, or is called while another call is under way, only that is stored in which they agree, and
+        all sources: so are the figures those of both.
         """
         key = inference_facts.key(owner)
         if key == self._key or key in self._described:  # to compare costs less than to hash
@@ -171,13 +172,16 @@ class Recording:
         began = time.thread_time()  # not what others took meanwhile
         facts = inference_facts.gather(owner, kind, os.environ)
         with self._lock:
-            if key in self._earlier:
+            beside = self._values[self._slot(catalog.PREDICT_UNDER_WAY)] > 1
+            if beside or key in self._earlier:
                 self._described |= {key}
                 told, facts = facts, dict(self._facts.items() & facts.items())
                 facts["mode"] = told["mode"]  # by which records of predictions are known
+                if sources := _sources(self._facts) | _sources(told):  # a camera sets the pace also of the others
+                    facts["source"] = ",".join(sorted(sources))
             else:
                 self._described = {key}
-                self._earlier = (self._earlier if len(self._earlier) < MOST_KEYS else set()) | {key}
+            self._earlier = (self._earlier if len(self._earlier) < MOST_KEYS else set()) | {key}
             gone = dict.fromkeys(self._facts.keys() - facts.keys(), "")
             self._key, self._facts = key, facts
             self._writer.set_facts({**gone, **facts})
@@ -270,6 +274,10 @@ def give_up(kind: str, error: Exception) -> None:
 def interactive() -> bool:
     """Whether this is a shell or a notebook: there an error ends a line or a cell, and its frames stay."""
     return hasattr(sys, "ps1") or "IPython" in sys.modules
+
+
+def _sources(facts: Mapping[str, str]) -> set[str]:
+    return set(filter(None, facts.get("source", "").split(",")))
 
 
 def under_way(owner: Any, recording: Recording) -> Callable[[], object]:

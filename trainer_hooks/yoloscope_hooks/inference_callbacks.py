@@ -51,7 +51,15 @@ def on_predict_start(predictor: Owner, now: float) -> None:
     """A call begins: model and source are there."""
     from yoloscope_hooks import predicting  # import of the hooks must cost nothing
 
-    predicting.start(predictor, now, on_predict_postprocess_end)
+    predicting.start(predictor, now, CALLBACKS, on_predict_started)
+
+
+@_event
+def on_predict_started(predictor: Owner, now: float) -> None:
+    """What others do at the begin of a call is done: no event of its own, ours is the last of that one's list."""
+    session = getattr(predictor, SESSION, None)
+    if session is not None and session.active:
+        session.started(now)
 
 
 @_event

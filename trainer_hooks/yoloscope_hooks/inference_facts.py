@@ -86,8 +86,15 @@ def gather(owner: Owner, kind: str, environ: Mapping[str, str]) -> dict[str, str
             partial(facts.gpu, owner, environ),
             partial(_device, owner),
             partial(facts.process, environ),
+            _daemon,
         )
     )
+
+
+def _daemon() -> dict[str, Any]:
+    """Whether this is a daemon of multiprocessing, as the workers of a Pool are: its parent terminates it."""
+    process = sys.modules.get("multiprocessing.process")
+    return {"daemon": True} if process is not None and process.current_process().daemon else {}
 
 
 def _mode(owner: Owner, kind: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A session hangs on its predictor. `stream_inference` is a generator: after a batch it hands out the results one by one,
 and goes on when the next one is asked for. So the list of results is replaced by one that notes when its last result
-was taken: up to there the time is the user's, from there on the source's.
+was taken: up to there the time is the user's, from there on the source's. What another predictor, which is called
+meanwhile, has accounted for in the same thread is left out.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from threading import get_ident
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import binding, inference
+from yoloscope_hooks import accounts, binding, inference
 from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     Predictor = Any  # duck-typed
+    Callback = Callable[[Predictor], None]
 
 _SPEEDS = ("preprocess", "inference", "postprocess")
+#: Predictors that a process may well have; who makes more makes one for each image.
+_FEW = 4
+#: Events at which we are called before others, whose work would be the source's else, or hide Ultralytics' results.
+_FIRST = ("on_predict_batch_start", "on_predict_batch_end", "on_predict_end")
 
 
 class Session:
@@ -36,6 +42,8 @@ class Session:
     def __init__(self, recording: inference.Recording) -> None:
         """No call has begun."""
         self._recording = recording
+        recording.predictors += 1
+        self._is_one_of_many = recording.predictors > _FEW
         self.answered = 0.0
         self.dropped = False
         self._thread = 0
@@ -43,7 +51,8 @@ class Session:
         self._under_way = self._counted = False  # whether a call is, and whether the record says so
         self._watched = False  # whether its end will be seen: else the record says nothing
         self._entered: dict[int, tuple[object, float, float]] = {}  # by thread: a call, its moment, the CPU time
-        self._last = self._cpu = 0.0  # up to where the time is accounted for, and the thread's CPU time there
+        self._share = accounts.Share()
+        self._opening = 0.0  # seconds that it took to open the source of the call that begins
         self._taken = 0.0  # when the last result of the batch was taken
         self._opened, self._size = False, 0  # whether a batch is under way, and its images
         self._warm, self._first, self._described = False, False, False
@@ -72,23 +81,37 @@ class Session:
         if self._call is token and self._under_way and self.active:
             self._finish(perf_counter())
 
+    def opened(self, seconds: float) -> None:
+        """The source of the call that begins is open: a file was downloaded, images were decoded, a video looked at."""
+        self._opening = seconds
+
     def start(self, predictor: Predictor, now: float) -> None:
         """Source and model are there."""
         thread = get_ident()
         token, entered, cpu = self._entered.pop(thread, (None, 0.0, 0.0))
-        if self._last and thread == self._thread and (self.dropped or not self._under_way):
-            self._between(entered or now, cpu or thread_time())
+        phase = "user" if self._share.last else "load" if self._is_one_of_many else ""
+        computed, waited = self._share.begin(entered or now, cpu or thread_time())
+        if phase:  # a first call has the making of its model before it: of a few they are set-up
+            self._spend(phase, computed)
+            self._spend("idle", waited)
         if entered:
-            self._spend("setup", now - entered)
+            setup = self._share.take(now)
+            source = min(self._opening, setup)
+            self._spend("source", source)
+            self._spend("setup", setup - source)
         token = token or self._watch_frame()  # a predictor's first call has begun before there was a session
         self._watched = token is not None
         dropped, self.dropped = int(self.dropped), False
         self._thread, self._call, self._under_way = thread, token, True
-        self._opened, self._first, self._taken = False, True, 0.0
+        self._opened, self._first, self._taken, self._opening = False, True, 0.0, 0.0
         spent, more = self._pop(), self._count(1)  # stored at once: the first batch may block
         self._recording.store(spent, calls=1, under_way=more, abandoned=dropped, doubtful=-dropped)
         self._describe(predictor, now)
-        self._last = perf_counter()
+        self._share.last = perf_counter()
+
+    def started(self, now: float) -> None:
+        """What others do when a call begins is done; the first batch is fetched next."""
+        self._spend("callbacks" if self._warm else "setup", self._share.take(now))
 
     def _watch_frame(self) -> object:
         """Have `left` called with what this returns when the loop under way is gone; None where that is not seen.
@@ -110,13 +133,6 @@ class Session:
         before, self._counted = self._counted, bool(calls) and self._watched
         return self._counted - before
 
-    def _between(self, now: float, cpu: float) -> None:
-        """Two calls: what the thread computed was the user's, for the rest it waited, for whatever that was."""
-        gap = max(now - self._last, 0.0)
-        used = min(max(cpu - self._cpu, 0.0), gap)
-        self._spend("user", used)
-        self._spend("idle", gap - used)
-
     def end(self, now: float) -> None:
         """The source has ended. Another thread may have begun the next call by now."""
         if get_ident() == self._thread and self._under_way:
@@ -127,7 +143,7 @@ class Session:
         dropped = int(self.dropped)
         self._under_way, self.dropped, self._opened, self._taken = False, False, False, 0.0
         self._recording.store(self._pop(), under_way=self._count(0), abandoned=dropped, doubtful=-dropped, began=now)
-        self._last, self._cpu = perf_counter(), thread_time()
+        self._share.over(perf_counter())
 
     # --- a batch ----------------------------------------------------------------------------------------------------
 
@@ -138,38 +154,41 @@ class Session:
         self._opened, self._first = True, False
         self.answered = 0.0
         self._size = len(predictor.batch[0])
-        self._last = now
 
     def _goes_on(self) -> None:
         """What looked like a dropped generator was somebody who has looked at some of the results only."""
         if self.dropped:
             self.dropped = False
+            self._share.goes_on()
             self._recording.store({}, under_way=self._count(1), doubtful=-1)
 
     def _turn(self, now: float) -> None:
         """Who had the turn since the last batch: the user up to the last result, then the source."""
+        taken, spent = self._taken, self._share.take(now)
         if self._opened:  # embeddings are handed out in the middle of a batch, which has no end then
-            self._spend("other", now - self._last)
+            self._spend("other", spent)
             self._recording.store(self._pop(), batches=1, images=self._size, soon=False)
             self._opened = False
-        elif self._taken:
-            self._spend("user", self._taken - self._last)
-            self._spend("source", now - self._taken)
+        elif taken:
+            source = min(now - taken, spent)
+            self._spend("user", spent - source)
+            self._spend("source", source)
         else:
-            self._spend("source" if self._first else "other", now - self._last)
+            self._spend("source" if self._first else "other", spent)
         self._taken = 0.0
 
     def batch_end(self, predictor: Predictor, now: float) -> None:
         """All of a batch is done: its times, and from here on its results are taken."""
-        results, answered = predictor.results, self.answered or now
+        results, answered, began = predictor.results, self.answered or now, self._share.last
         known = type(results) is list  # not what another callback has made of it
         spent = dict(zip(_SPEEDS, _speeds(results, self._size))) if known else {}
-        rest = max(answered - self._last - sum(spent.values()), 0.0)
+        rest = max(self._share.take(now) - sum(spent.values()), 0.0)
+        saving = min(now - answered, rest)
         for phase, seconds in spent.items():
             self._spend(phase, seconds)
-        self._spend("callbacks" if self._warm else "setup", rest)  # the first batch warms the model up
-        self._spend("save", now - answered)
-        latency = answered - self._last if self._warm else None
+        self._spend("callbacks" if self._warm else "setup", rest - saving)  # the first batch warms the model up
+        self._spend("save", saving)
+        latency = answered - began if self._warm else None
         self._warm, self._opened, self._taken = True, False, 0.0
         if not self._described:
             self._describe(predictor, now)
@@ -181,7 +200,7 @@ class Session:
         )
         if known:
             predictor.results = Results(results, self)
-        self._last = perf_counter()
+        self._share.last = perf_counter()
 
     def taken(self) -> None:
         """The next result is asked for, and there is none left in this batch."""
@@ -194,9 +213,9 @@ class Session:
         if self._under_way and not self.dropped and not self._opened and self.active:
             self.dropped = True
             now = perf_counter()
-            self._spend("user", now - self._last)
+            self._spend("user", self._share.take(now))
             self._recording.store(self._pop(), under_way=self._count(0), doubtful=1)
-            self._last, self._cpu = now, thread_time()
+            self._share.over(perf_counter())
 
     def _spend(self, phase: str, seconds: float) -> None:
         if seconds > 0.0:
@@ -236,10 +255,10 @@ def _quietly(function: Any, *arguments: Any) -> None:
         inference.give_up("predict", error)
 
 
-def start(predictor: Predictor, now: float, answered: Callable[[Predictor], None]) -> None:
+def start(predictor: Predictor, now: float, ours: Mapping[str, Callback], started: Callback) -> None:
     """A call begins: the predictor's session, made if this is its first one, or the first in this process.
 
-    `answered` is our callback of `on_predict_postprocess_end`.
+    `ours` are our callbacks by event, `started` is to be called when those of others at this one are over.
     """
     recording = inference.recording_for(predictor, "predict")
     session: Session | None = getattr(predictor, SESSION, None)
@@ -249,12 +268,12 @@ def start(predictor: Predictor, now: float, answered: Callable[[Predictor], None
         session = Session(recording)
         setattr(predictor, SESSION, session)
         _watch(predictor)
-    _be_last(predictor, answered)
+    _order(predictor.callbacks, ours, started)
     session.start(predictor, now)
 
 
 def _watch(predictor: Predictor) -> None:
-    """From its next call on, see when a call begins, and that it ends even if it fails.
+    """From its next call on, see when a call begins, how long its source takes to open, and that it ends if it fails.
 
     The predictor must not be held: it goes with its model, and the GPU's memory with it.
     """
@@ -266,6 +285,23 @@ def _watch(predictor: Predictor) -> None:
         return _watched(getattr(reference(), SESSION), method()(*args, **kwargs))  # holds it while it runs
 
     predictor.stream_inference = stream_inference
+    if "setup_source" not in vars(predictor) and hasattr(type(predictor), "setup_source"):
+        _time_opening(predictor, reference)
+
+
+def _time_opening(predictor: Predictor, reference: Callable[[], Any]) -> None:
+    method = binding.weakly(predictor, "setup_source")
+
+    def setup_source(*args: Any, **kwargs: Any) -> Any:
+        began = perf_counter()
+        try:
+            return method()(*args, **kwargs)
+        finally:
+            session = getattr(reference(), SESSION, None)
+            if session is not None:
+                session.opened(perf_counter() - began)
+
+    predictor.setup_source = setup_source
 
 
 def _watched(session: Session, generator: Iterator[Any]) -> Iterator[Any]:
@@ -285,11 +321,23 @@ def _witness() -> object:
     return profilers[0] if profilers else None
 
 
-def _be_last(predictor: Predictor, ours: Callable[[Predictor], None]) -> None:
-    """Have our callback called after trackers, which are put into the list behind it."""
-    listed = predictor.callbacks.get("on_predict_postprocess_end")
-    if isinstance(listed, list) and ours in listed and listed[-1] is not ours:
-        listed[:] = [*(one for one in listed if one is not ours), ours]
+def _order(listed: dict[str, list[Callback]], ours: Mapping[str, Callback], started: Callback) -> None:
+    """Have ours called before those of others, or after them: trackers put theirs into the lists behind it."""
+    for event in _FIRST:
+        _put(listed.get(event), ours[event], first=True)
+    _put(listed.get("on_predict_postprocess_end"), ours["on_predict_postprocess_end"], first=False)
+    now = listed.get("on_predict_start")  # it is being gone through: only what comes later in it may change its place
+    if isinstance(now, list) and now and now[-1] is not started:
+        if started in now and ours["on_predict_start"] in now[: now.index(started)]:
+            now.remove(started)
+        if started not in now:
+            now.append(started)
+
+
+def _put(listed: Any, ours: Callback, *, first: bool) -> None:
+    if isinstance(listed, list) and listed and listed[0 if first else -1] is not ours and ours in listed:
+        others = [one for one in listed if one is not ours]
+        listed[:] = [ours, *others] if first else [*others, ours]
 
 
 def _speeds(results: Any, images: int) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from yoloscope_record import catalog, keeping
 from yoloscope_record.catalog import PHASES
 
 from yoloscope_hooks import (
+    accounts,
     cuda_memory,
     ddp,
     endings,
@@ -193,6 +194,7 @@ class Recorder:
             self.setup.spend(now - self.batches.previous)
             if state != "setup":
                 self.setup.over()
+        accounts.elsewhere()
         self.batches.store_callbacks()
         self._writer.begin()
         self.batches.account(now, _PHASE_OF_STATE[self._state])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import binding, inference
+from yoloscope_hooks import accounts, binding, inference
 from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Session:
 
     def batch_start(self, now: float) -> None:
         """A batch has come from the loader."""
+        accounts.elsewhere()
         self._spend("source", now)
         self._began, self._answered, self._images = now, 0.0, 0
 
@@ -99,6 +100,7 @@ class Session:
         """All results are there."""
         self._spend("metrics", now)
         self._recording.store(self._seconds, began=now)
+        accounts.elsewhere()
         self.let_go(validator)
 
     def let_go(self, validator: Validator) -> None:

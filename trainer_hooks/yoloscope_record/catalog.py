@@ -37,9 +37,10 @@ SETUP_STAGES = ("scan", "cache", "amp_check", "autobatch", "model", "loader", "d
 #: Seconds. From a fast step on a small model (1 ms) to a stuck loader (one minute).
 STEP_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
-#: Where the time of predictions goes; `validate` has `metrics` and no `callbacks`, `save`, `user`.
+#: Where the time of predictions goes; `validate` has `metrics` and no `callbacks`, `save`, `user`, `load`.
 PREDICT_PHASES = (
     "setup",
+    "load",
     "source",
     "preprocess",
     "inference",
@@ -398,7 +399,8 @@ PREDICT_DETECTIONS_TOTAL = counter(
 PREDICT_PHASE_SECONDS_TOTAL = counter(
     "predict_phase_seconds_total",
     "Where the time went: preprocess, inference and postprocess by Ultralytics' own profilers; waiting for the source; "
-    "trackers and other callbacks; saving and drawing; your own code (user: all the time for which a generator waits, "
+    "trackers and other callbacks; saving and drawing; models that are made again and again (load); "
+    "your own code (user: all the time for which a generator waits, "
     "and the CPU time between two calls), and what else was between calls (idle). Threads add up.",
     *_RANK,
     "phase",

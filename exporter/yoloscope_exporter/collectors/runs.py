@@ -598,8 +598,7 @@ def prediction(record: Record) -> Iterator[Sample]:
     """Samples of a process that predicts, validates or exports; none of any other record."""
     if record.identity.kind not in catalog.PREDICTIONS:
         return
-    who = (record.identity.run, record.identity.rank)
-    state = record.state if record.alive or record.state in FINAL else "killed"
+    who, state = (record.identity.run, record.identity.rank), _prediction_state(record)
     yield Sample(catalog.PREDICT_UP, who, 1.0 if record.alive else 0.0)
     for name in catalog.PREDICT_STATES:
         yield Sample(catalog.PREDICT_STATE, (*who, name), 1.0 if name == state else 0.0)
@@ -608,6 +607,14 @@ def prediction(record: Record) -> Iterator[Sample]:
     for sample in record.samples:
         ended = sample.metric == catalog.PREDICT_UNDER_WAY and not record.alive
         yield sample._replace(value=0.0) if ended else sample
+
+
+def _prediction_state(record: Record) -> str:
+    """Its state; of a daemon that was terminated between two calls, as the workers of a Pool are, that it finished."""
+    if record.alive or record.state in FINAL:
+        return record.state
+    under_way = any(sample.value for sample in record.samples if sample.metric == catalog.PREDICT_UNDER_WAY)
+    return "finished" if record.facts.get("daemon") and not under_way else "killed"
 
 
 def _state(record: Record) -> Iterator[Sample]:

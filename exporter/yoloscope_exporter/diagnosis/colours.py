@@ -65,6 +65,7 @@ PHASES: Final[Mapping[str, str]] = MappingProxyType(
 PREDICT_PHASES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "setup": PHASES["setup"],
+        "load": BROWN,
         "source": ORANGE,
         "preprocess": PHASES["preprocess"],
         "inference": BLUE,

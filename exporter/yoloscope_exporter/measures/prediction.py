@@ -21,8 +21,9 @@ def _phase(phases: str) -> Formula:
 #: Phases in which nothing is predicted.
 NOT_ASKED: Final = ("setup", "idle")
 TIME: Final = _phase(f"!~{'|'.join(NOT_ASKED)}")
-#: What is done with the results: trackers and other callbacks, saving, and what the user makes of them.
-OWN: Final = "callbacks|save|user"
+#: What is done with the results: trackers and other callbacks, saving, and what the user makes of them; and models that
+#: are made again and again.
+OWN: Final = "callbacks|load|save|user"
 
 
 def _share(phases: str) -> Formula:

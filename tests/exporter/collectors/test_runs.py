@@ -398,6 +398,25 @@ def test_a_prediction_is_no_training(node: world.World, kind: str) -> None:
     assert catalog.PREDICT_RUN_INFO.labelled(info)["format"] == "onnx"
 
 
+@pytest.mark.parametrize(
+    ("daemon", "calls", "told"), [("True", 0.0, "finished"), ("True", 1.0, "killed"), ("", 0.0, "killed")]
+)
+def test_workers_of_a_pool_that_is_over(node: world.World, daemon: str, calls: float, told: str) -> None:
+    """They are terminated by their parent: who was in no call then has done what it was asked for."""
+    identity = Identity("mine", "0", "predict")
+    path = run_directory(node.records, "mine") / identity.filename
+    with closing(Writer(path, identity, {"mode": "predict", "daemon": daemon}, slots=64, ring=0)) as writer:
+        under_way = writer.slot(catalog.PREDICT_UNDER_WAY, "mine", "0")
+        writer.begin()
+        writer.set_state("predict")
+        writer.values[under_way] = calls
+        writer.end(NOW)
+    world.age(path, created=NOW, updated=NOW)
+    values = collected(Runs(node.context))
+    (state,) = [labels[2] for (name, labels), on in values.items() if name == catalog.PREDICT_STATE.name and on]
+    assert state == told
+
+
 @pytest.mark.parametrize("later", ["first", "second"])
 def test_a_job_that_comes_again_is_known_at_once(node: world.World, later: str) -> None:
     """Whichever of its runs is read first: a report looks once."""

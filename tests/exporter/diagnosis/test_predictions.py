@@ -93,6 +93,8 @@ def names(told: Diagnosis) -> set[str]:
         ({"source": 0.02}, {"source": "files"}, {"source_bound"}, "local SSD"),
         ({"source": 0.02}, {"ultralytics": "8.4.190"}, {"source_bound"}, "batch=8 reads eight files at once"),
         ({"source": 0.02}, {"source": "camera"}, {"inference_bound"}, ""),
+        ({"source": 0.02}, {"source": "camera,images"}, {"inference_bound"}, ""),
+        ({"source": 0.02}, {"source": "images,video"}, {"source_bound"}, "vid_stride=2"),
         ({"source": 0.004}, {"source": "video"}, {"inference_bound"}, ""),
         ({"postprocess": 0.02}, {"boxes": 250, "conf": "0.001", "max_det": "300"}, {"postprocess_bound"}, "conf=0.25"),
         (
@@ -102,6 +104,7 @@ def names(told: Diagnosis) -> set[str]:
             "max_det=100",
         ),
         ({"user": 0.03}, {}, {"user_code_bound"}, "in a thread or process of its own"),
+        ({"load": 0.03, "user": 0.01}, {}, {"user_code_bound"}, "make the model once"),
         ({"user": 0.03}, {"calls": 2.0}, {"user_code_bound"}, "pass several images in one call"),
         ({"save": 0.03}, {}, {"user_code_bound"}, "save=False"),
         ({"save": 0.03}, {"saves": "save_txt,save_crop"}, {"user_code_bound"}, "save_txt=False save_crop=False; keep"),
@@ -165,7 +168,7 @@ def test_predictions_on_a_real_card(name: str, expected: set[str]) -> None:
 def test_advice_that_would_do_nothing_is_not_given() -> None:
     """`batch` is for files only, and who tracks has a low `conf` on purpose."""
     small = {**CUDA, "busy": 0.2}
-    for how in ({"source": "images"}, {"source": "tensor"}, {"calls": 2.0}):
+    for how in ({"source": "images"}, {"source": "tensor"}, {"source": "images,video"}, {"calls": 2.0}):
         _, told = predicted({}, **small, **how)  # type: ignore[arg-type]
         assert told.verdicts[0].advice.arguments == {}
     for how in ({"ultralytics": "8.3.9"}, {"ultralytics": "8.4.190", "batch": 8}):
@@ -244,6 +247,7 @@ def test_fixes_have_a_chinese_text() -> None:
         ({"source": 0.02}, {"source": "tensor"}),
         ({"postprocess": 0.02}, {"boxes": 250, "conf": "0.001"}),
         ({"user": 0.03}, {"calls": 2.0}),
+        ({"load": 0.03}, {}),
         ({"save": 0.03}, {}),
         ({"save": 0.03}, {"saves": "none"}),
         ({"preprocess": 0.02}, {"source": "images"}),

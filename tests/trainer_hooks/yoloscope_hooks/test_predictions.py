@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
+from yoloscope_exporter.collectors.runs import prediction
 from yoloscope_record import catalog
 from yoloscope_record.metrics import HistogramValue
 from yoloscope_record.reader import Reader, Record
@@ -20,6 +21,8 @@ from tests.training import MODELS, VERSIONS, environment, make_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from yoloscope_exporter.catalog import Sample
 
 pytestmark = pytest.mark.train
 
@@ -109,7 +112,9 @@ def _started(
 
 def _records() -> dict[str, Record]:
     base = Path(os.environ["YOLOSCOPE_DIR"])
-    return {path.name: Reader(path).read() for path in sorted(base.glob("**/*.rec"))}
+    found = sorted(base.glob("**/*.rec"))
+    several = len({path.name for path in found}) < len(found)  # of several processes
+    return {str(path) if several else path.name: Reader(path).read() for path in found}
 
 
 WAYS = """
@@ -194,12 +199,21 @@ import ultralytics.data.loaders as loaders
 model = model_of("yolo11n.yaml")
 model(np.zeros((64, 64, 3), np.uint8), **quiet)
 os.makedirs("empty")
-for source in ("empty", [], "no-such.mp4"):
+for source in ("empty", [], "no-such.mp4", "http://127.0.0.1:9/gone.jpg", "rtsp://127.0.0.1:9/closed"):
     try:
         print("ANSWERED", len(model(source, **quiet)))
     except Exception as error:
         print("REFUSED", type(error).__name__)
 stage("empty")
+import shutil
+shutil.copytree(images, "mixed")
+with open("mixed/0005.jpg", "wb") as file:
+    file.write(b"no image")
+try:
+    print("ANSWERED", len(model("mixed", **quiet)))
+except Exception as error:
+    print("REFUSED", type(error).__name__)
+stage("mixed")
 with open("broken.jpg", "wb") as file:
     file.write(b"no image")
 try:
@@ -241,6 +255,9 @@ def test_sources_that_are_bad(tmp_path: Path, version: str) -> None:
     assert done.code == 0, done.output
     assert "RAISED the file system is gone" in done.output
     assert done.values("empty")["images_total"] == 1
+    mixed = done.values("mixed")
+    assert (mixed["under_way"], mixed["calls_total"]) == (0, done.values("empty")["calls_total"] + 1)
+    assert mixed["images_total"] == 1 + 9  # the tenth is left out
     failed, blocked, end = (done.values(stage) for stage in ("failed", "blocked", "end"))
     assert failed["images_total"] == done.values("broken")["images_total"] + 2
     assert [values["under_way"] for values in (done.values("empty"), done.values("broken"), failed)] == [0, 0, 0]
@@ -320,7 +337,9 @@ def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -
     assert all(parts[part] > 0 for part in ("loader", "preprocess", "inference", "postprocess", "metrics"))
     (validate,) = [s.value for s in end["rank-0.rec"].samples if s.labels[2:] == ("validate",)]
     assert sum(parts.values()) <= validate
-    assert done.values("end")["images_total"] >= 20
+    looked = done.values("end")
+    assert looked["images_total"] >= 20
+    assert looked.get("user_phase", 0.0) < 0.2 * looked["idle_phase"]  # to train is no code between two calls
     assert {record.state for record in end.values()} == {"finished"}
 
 
@@ -343,6 +362,11 @@ if task in ("semantic", "depth"):
         else:
             np.save(beside, np.full((64, 64), 2.0, np.float32))
 model = model_of(name)
+if task == "classify":  # 8.4.2 looks for what only a trained model has
+    from ultralytics.data.augment import classify_transforms
+    model.model.transforms = classify_transforms(64)
+if task == "pose":
+    model.model.kpt_shape = [2, 2]
 model(images, batch=4, **quiet)
 stage("predicted")
 model.val(data=own, imgsz=64, batch=2, device="cpu", plots=False, verbose=False, **here)
@@ -361,7 +385,8 @@ def _matrix() -> list[Any]:
 @pytest.mark.parametrize(("version", "task"), _matrix())
 def test_every_task(tmp_path: Path, version: str, task: str) -> None:
     """Predicted, validated and exported, also where results are no boxes."""
-    own = make_dataset(tmp_path / "own", images=4, task="detect" if task in NEWER else task)
+    classes = 1 if task == "depth" else 2  # as many as its architecture has
+    own = make_dataset(tmp_path / "own", images=4, task="detect" if task in NEWER else task, classes=classes)
     script = OF_TASK.replace("TASK", repr((task, {**MODELS, **NEWER}[task], str(own))))
     done = predict(script, tmp_path, version=version)
     assert done.code == 0, done.output
@@ -413,21 +438,100 @@ def test_the_same_boxes(tmp_path: Path) -> None:
     assert done.values("end")["images_total"] == 10
 
 
-def test_command_line(tmp_path: Path) -> None:
-    """`yoloscope run -- yolo predict` is recorded without a change."""
+#: Commands of `yolo`, with the record that each leaves and its images.
+COMMANDS = {
+    "predict": (["source=data/images/train", "save=False"], "predict-0.rec", 4),
+    "track": (["source=data/images/train", "save=False", "tracker=bytetrack.yaml"], "predict-0.rec", 4),
+    "val": (["data=data/data.yaml", "batch=1", "plots=False"], "validate-0.rec", 2),
+    "export": (["format=torchscript"], "export-0.rec", None),
+}
+
+
+def _commands() -> list[Any]:
+    every = [(version, command) for version in VERSIONS for command in COMMANDS]
+    usual = ("newest", "predict")
+    return [one if FULL or one == usual else pytest.param(*one, marks=pytest.mark.long) for one in every]
+
+
+@pytest.mark.parametrize(("version", "command"), _commands())
+def test_command_line(tmp_path: Path, version: str, command: str) -> None:
+    """`yoloscope run -- yolo predict`, and the others, are recorded without a change."""
+    if command == "track":
+        for needed in ("lap", *(() if version == "newest" else ("scipy",))):
+            pytest.importorskip(needed, reason="Ultralytics' trackers need it")
     make_dataset(tmp_path / "data", images=4)
+    arguments, name, images = COMMANDS[command]
     run = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--no-summary", "--"]
     yolo = [sys.executable, "-c", "from ultralytics.cfg import entrypoint; entrypoint()"]
-    arguments = ["predict", "model=yolo11n.yaml", "source=data/images/train", "imgsz=64", "device=cpu", "save=False"]
     done = subprocess.run(
-        [*run, *yolo, *arguments],
-        env=environment(tmp_path / "runs"),
+        [*run, *yolo, command, "model=yolo11n.yaml", "imgsz=64", "device=cpu", f"project={tmp_path}/runs", *arguments],
+        env=environment(tmp_path / "runs", version),
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (record,) = _records().values()
-    assert {s.metric.name: s.value for s in record.samples}["yoloscope_predict_images_total"] == 4
-    assert record.facts["source"] == "files"
+    assert "yoloscope:" not in done.stdout + done.stderr
+    ((written, record),) = _records().items()
+    told = {s.metric.name: s.value for s in record.samples}
+    assert (written, record.state) == (name, "finished")
+    assert told.get("yoloscope_predict_images_total") == images
+    assert told["yoloscope_predict_under_way"] == 0
+    assert ("yoloscope_export_artefact_bytes" in told) is (command == "export")
+
+
+PLACES = """
+import asyncio, multiprocessing, subprocess
+import torch
+yoloscope_hooks.enable()
+one, name = np.zeros((64, 64, 3), np.uint8), "yolo11n-cls.yaml"
+def work(calls):
+    model = YOLO(name)
+    for _ in range(calls):
+        model(one, **quiet)
+    return calls
+class Predicted(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        work(1)
+        return index
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    pool.map(work, [2, 3], chunksize=1)
+stage("pool")
+assert len(list(torch.utils.data.DataLoader(Predicted(), num_workers=1))) == 4
+stage("loader")
+STREAM = "import sys; from ultralytics import YOLO; "
+STREAM += f"[0 for _ in YOLO({name!r})(sys.argv[1], stream=True, imgsz=64, device='cpu', verbose=False)]"
+subprocess.run([sys.executable, "-c", STREAM, images], check=True)
+stage("subprocess")
+async def serve():
+    model = YOLO(name)
+    model(one, **quiet)
+    await asyncio.gather(*(asyncio.to_thread(model, one, **quiet) for _ in range(4)))
+    generator = model(images, stream=True, **quiet)
+    while await asyncio.to_thread(next, generator, None) is not None:
+        pass
+asyncio.run(serve())
+"""
+
+
+@pytest.mark.slow
+def test_where_it_is_predicted(tmp_path: Path) -> None:
+    """In workers of a pool and of a loader, in another Python, and by a server: each process has a record, and ends."""
+    done = predict(PLACES, tmp_path)
+    assert done.code == 0, done.output
+    seen: set[str] = set()
+    for stage, images in (("pool", 5), ("loader", 4), ("subprocess", 10), ("end", 15)):
+        new = {path: record for path, record in done.stages[stage].items() if path not in seen}
+        seen |= new.keys()
+        counted = [{s.metric.name: s.value for s in record.samples} for record in new.values()]
+        assert sum(one["yoloscope_predict_images_total"] for one in counted) == images, stage
+        states = [s.labels[2] for record in new.values() for s in prediction(record) if _is_state(s) and s.value]
+        assert set(states) == {"finished"}, stage
+        assert [one["yoloscope_predict_under_way"] for one in counted] == [0] * len(new), stage
+
+
+def _is_state(sample: Sample) -> bool:
+    return sample.metric is catalog.PREDICT_STATE

@@ -8,7 +8,7 @@ from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.settings import number
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.signals.prediction import CALLBACKS, PRINTING, SAVING
+from yoloscope_exporter.diagnosis.signals.prediction import CALLBACKS, LOADING, PRINTING, SAVING, sources
 from yoloscope_exporter.diagnosis.ultralytics_arguments import (
     PREDICT_DEFAULTS,
     READ_AT_ONCE,
@@ -37,12 +37,12 @@ def _without(s: Signals, share: float) -> Forecast | None:
 
 def lighter_source(s: Signals) -> Advice:
     """Fewer frames of a video, or files that are read at once."""
-    share = _without(s, s.predict_source_share)
-    if s.facts.get("source") == "video":
+    share, read = _without(s, s.predict_source_share), sources(s.facts)
+    if "video" in read:
         stride = int(number("vid_stride", s))
         note = text("or give it smaller frames (ffmpeg -vf scale=1280:-2), from a local disk")
         return Advice({"vid_stride": max(2 * stride, 2)}, note=note, forecast=share)
-    if s.facts.get("source") == "files":
+    if "files" in read:
         threads = version_of(s.facts.get("ultralytics", "")) >= READ_AT_ONCE_SINCE
         helps = threads and s.get(Signals.predict_batch_size) < READ_AT_ONCE and not _one_by_one(s)
         note = text(
@@ -92,6 +92,9 @@ def less_between(s: Signals) -> Advice:
     if part == SAVING:
         arguments: dict[str, Value] = dict.fromkeys(s.facts.get("saves", "save").split(","), False)
         return Advice(arguments, note=text("keep the results as numbers"), forecast=share)
+    if part == LOADING:
+        note = text("make the model once, before the loop, and call it for every image")
+        return Advice(note=note, forecast=share)
     if part == PRINTING:
         note = text("callbacks that hand their work to a thread; verbose=False prints nothing")
         return Advice(note=note, forecast=share)
@@ -114,7 +117,7 @@ def _one_by_one(s: Signals) -> bool:
 
 def larger_inference_batch(s: Signals) -> Advice:
     """More images at once; results come later then, and take memory all at once without `stream=True`."""
-    if s.facts.get("source") in _IN_MEMORY or _one_by_one(s):
+    if not sources(s.facts).isdisjoint(_IN_MEMORY) or _one_by_one(s):
         return Advice(note=text("pass several images in one call, as a list: batch= is for folders and video"))
     size = min(max(round(s.predict_batch_size * TIMES), TIMES), MOST_IMAGES)
     arguments: dict[str, Value] = {"batch": size}

@@ -16,6 +16,7 @@ from yoloscope_exporter.diagnosis.advice.prediction import (
 )
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.prediction import sources
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _STATES = ("predict",)
 
 
 def _is_live(s: Signals) -> bool:
-    return s.facts.get("source", "") in LIVE
+    return not LIVE.isdisjoint(sources(s.facts))
 
 
 def _waits(s: Signals, t: Thresholds) -> bool:
@@ -183,7 +184,7 @@ RULES = (
         name="source_bound",
         title="Predictions wait for their source",
         severity=WARNING,
-        requires="phase `source`: the wait for the next batch, after the last result was taken",
+        requires="phase `source`: to open what a call is given, and the wait for the next batch",
         confused_with={
             "user_code_bound": "the moment at which the last result of a batch is taken divides the two",
             "inference_bound": "a camera or a stream sets the pace itself: to wait for it is to keep up",
@@ -192,7 +193,7 @@ RULES = (
         when=_waits,
         thresholds=("predict_part_share",),
         evidence=_source_evidence,
-        cause="video is decoded, or files are read and decoded, one after the other in the process that predicts",
+        cause="video is decoded, or files are downloaded, read and decoded, one by one in the process that predicts",
         verify="py-spy record --pid <pid> --duration 30 --output predict.svg: time in cv2's read and imread",
         fix=lighter_source,
         states=_STATES,
@@ -244,7 +245,7 @@ RULES = (
         name="user_code_bound",
         title="Your own code takes a large part of predicting",
         severity=WARNING,
-        requires="phases `callbacks`, `save` and `user`: results are being taken, or the thread computes between calls",
+        requires="phases `callbacks`, `save`, `user`, `load`: results are taken, or the thread computes between calls",
         confused_with={
             "source_bound": "the source's time begins when the last result of a batch has been taken",
             "idle": "between two calls only the thread's CPU time counts: who waits for requests computes nothing",

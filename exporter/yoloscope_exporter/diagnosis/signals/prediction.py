@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 #: Parts of the user's own share, by how they are called: that of a phase, and what the phase `save` is where nothing is
 #: saved or shown.
-USER, CALLBACKS, SAVING, PRINTING = (
+USER, LOADING, CALLBACKS, SAVING, PRINTING = (
     text("your own code"),
+    text("loading models"),
     text("callbacks and trackers"),
     text("saving and drawing"),
     text("callbacks and printing"),
 )
-_OWN = {"user": USER, "callbacks": CALLBACKS, "save": SAVING}
+_OWN = {"user": USER, "load": LOADING, "callbacks": CALLBACKS, "save": SAVING}
 #: The fact `saves` of predictions that save and show nothing.
 NOTHING = "none"
 
@@ -100,6 +101,11 @@ def facts(window: Window, run: str, rank: str) -> dict[str, str]:
     """Labels of predict_run_info, empty values left out."""
     labels = next(iter(window.current(catalog.PREDICT_RUN_INFO, run, rank)), ())
     return {name: value for name, value in zip(catalog.PREDICT_FACTS, labels[2:], strict=False) if value}
+
+
+def sources(told: Mapping[str, str]) -> frozenset[str]:
+    """Where the images come from: of predictors that take turns several, as the video and the cuts of a cascade."""
+    return frozenset(filter(None, told.get("source", "").split(",")))
 
 
 def state(window: Window, run: str, rank: str) -> str:
