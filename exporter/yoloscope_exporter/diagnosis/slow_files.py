@@ -22,6 +22,9 @@ HEADS = (text("file"), text("read and decode"), text("computing"), text("what it
 #: What is not in these figures.
 TRANSFORMS = text("transforms are not measured file by file")
 
+#: Fields of a file that are texts.
+_TEXTS = ("path", "rank", "format", "filesystem")
+
 
 class SlowFile(NamedTuple):
     """A file; what is not known is None or empty.
@@ -138,5 +141,17 @@ def to_json(files: Sequence[SlowFile]) -> list[dict[str, Any]]:
 
 
 def from_json(items: Iterable[Mapping[str, Any]]) -> tuple[SlowFile, ...]:
-    """What `to_json` told; fields that are not known here are left out."""
-    return tuple(SlowFile(**{name: item[name] for name in SlowFile._fields if name in item}) for item in items)
+    """What `to_json` told; fields that are not known here are left out.
+
+    Raises:
+        TypeError: one is of another type.
+    """
+    return tuple(_parsed({name: item[name] for name in SlowFile._fields if name in item}) for item in items)
+
+
+def _parsed(fields: Mapping[str, Any]) -> SlowFile:
+    for name, value in fields.items():
+        wanted = (bool,) if name == "repaired" else (str,) if name in _TEXTS else (int, float, type(None))
+        if not isinstance(value, wanted):
+            raise TypeError(f"{name} of a file is something else")
+    return SlowFile(**fields)

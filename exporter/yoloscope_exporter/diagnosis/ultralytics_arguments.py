@@ -75,6 +75,8 @@ PREDICT_EFFECTS: Mapping[str, tuple[str, ...]] = {
     "vid_stride": ("frames",),
     "visualize": ("files",),
 }
+#: Every argument that is ever advised.
+ADVISED = frozenset({*EFFECTS, *PREDICT_EFFECTS})
 
 #: `predict` reads so many files of a batch in threads, where there are three CPUs or more; here at the latest.
 READ_AT_ONCE, READ_AT_ONCE_SINCE = 8, (8, 4, 190)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import urllib.parse
 from typing import Any
 
-from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked
+from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked, parsed
 from yoloscope_exporter.language import text
 
 #: A series as Prometheus tells it: `metric` (labels), and `value` (time, number) or `values` (several of them).
@@ -34,7 +33,7 @@ def course(  # noqa: PLR0913, PLR0917 - of the API
 def _asked(url: str, path: str, timeout: float, **parameters: str) -> list[Series]:
     body = urllib.parse.urlencode(parameters).encode()
     try:
-        answer = json.loads(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout))
+        answer = parsed(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout))
         result: list[Series] = answer["data"]["result"]
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(text("{url} answers, but is not a Prometheus", url=masked(url))) from error
