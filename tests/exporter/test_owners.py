@@ -88,6 +88,20 @@ def test_a_name_does_not_make_an_owner(shared: Path, exporter: Exporter) -> None
         assert exporter.alive() == {f"exp@{ALICE}@{MALLORY}": True}
 
 
+@pytest.mark.parametrize("name", ["exp\ufe0f", "\u3164exp", "exp ", " exp", "a  b", "exp\u034f1", "e\u2800xp"])
+def test_a_name_that_looks_like_another_has_its_owner_beside_it(shared: Path, exporter: Exporter, name: str) -> None:
+    """Nobody sees a variation selector, a filler, or a blank at the end."""
+    with living_as(MALLORY, shared, f"made = record({name!r})"):
+        assert exporter.alive() == {f"{name}@{MALLORY}": True}
+
+
+def test_letters_of_any_language_are_no_reason_to_add_an_owner(shared: Path, exporter: Exporter) -> None:
+    """Combining ones, too."""
+    names = ["训练/实验 1", "प्रशिक्षण", "e\u0301tude", "a b", "🔥"]
+    with living_as(ALICE, shared, f"made = [record(name) for name in {names!r}]"):
+        assert exporter.alive() == dict.fromkeys(names, True)
+
+
 def test_ranks_on_several_nodes_are_joined_by_owner(shared: Path, exporter: Exporter) -> None:
     """An honest run and a fake one have other labels, on whichever nodes they are."""
     code = "made = record('exp', rank={!r}, facts={{'nodes': 'several'}})"

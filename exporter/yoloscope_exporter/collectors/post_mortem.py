@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ PATIENCE_SECONDS = 30.0
 #: and this slow group some seconds more.
 LATER_SECONDS = 60.0
 AT_ONCE = 4  # ranks in a cycle
+MAX_BYTES = 256 << 20  # of what is kept of one user in the exporter's directory; a rank has some 400 kB
 KEPT, REFUSED = "kept", "refused"
 UNKNOWN = "unknown"  # the diagnosis may know more a little later
 _DEAD = ("failed", "killed")
@@ -110,6 +112,7 @@ class PostMortems:
             record = Reader(path).read()
             if record.alive or record.identity.filename != path.name:
                 return
+            _require_place(path, record.uid)
             if self._copied(path, record, told):
                 self._counts[KEPT] += who not in self._own
                 self._own.add(who)
@@ -144,6 +147,13 @@ class PostMortems:
                 raise
             base = Path(configured).absolute()
             keeping.make(base, own_name := f"yoloscope-{record.uid}")  # two users may have runs of one name
-            keeping.make(base / own_name, record.identity.run)
+            keeping.make(base / own_name, record.identity.run, MAX_BYTES)
             base /= own_name
             return keeping.keep(path, record, base, told, os.geteuid(), anew=anew)
+
+
+def _require_place(path: Path, owner: int) -> None:
+    """Raise RecordError unless the record's owner has its directory, too: a link there may lead to another user's."""
+    place = os.lstat(path.parent)
+    if not stat.S_ISDIR(place.st_mode) or place.st_uid != owner:
+        raise RecordError("owner", f"{path} belongs to the user {owner}, and its directory does not")

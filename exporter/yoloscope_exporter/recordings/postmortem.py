@@ -106,14 +106,19 @@ def of_results(records: Path, wanted: str) -> list[str]:
     """Runs whose results lie there, this user's first, and of these the newest.
 
     That is the folder of a training, a prediction or a validation; of an export the file or folder that it wrote, or
-    the folder in which that lies.
+    the folder in which that lies. A run may say that it is anybody's: only those of this user count, and of whose the
+    folder or file is.
     """
     places, found = {os.path.abspath(wanted), os.path.realpath(wanted)} if wanted else set(), []
+    users = {os.geteuid()}
+    with suppress(OSError):
+        users.add(os.stat(wanted).st_uid)
     for path in paths.record_files(records, ("rank", *catalog.PREDICTIONS)):
         with suppress(RecordError, OSError):
             record = Reader(path).read()
             exported = record.facts.get("exported", "")
-            if places & {record.facts.get("save_dir", ""), exported, os.path.dirname(exported)}:
+            there = places & {record.facts.get("save_dir", ""), exported, os.path.dirname(exported)}
+            if there and record.uid in users:
                 found.append((record.uid == os.geteuid(), record.created, record.identity.run))
     return [run for *_, run in sorted(found, reverse=True)]
 

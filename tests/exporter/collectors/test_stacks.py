@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -353,6 +355,20 @@ def test_a_process_that_ends_while_it_answers(tmp_path: Path) -> None:
         child.wait(10)
         asked = Asked(tmp_path)
         assert (asked.number, asked.answers, asked.hang) == (0, [], None)
+
+
+def test_a_number_that_is_another_users_by_now() -> None:
+    """What that process does is not told in a run of somebody else."""
+    with subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"], stdout=-1) as child:
+        assert child.stdout
+        child.stdout.readline()
+        state, waits = kernel.doing(child.pid, os.getuid())
+        assert state == "S"
+        assert not waits or "sleep" in waits
+        assert kernel.doing(child.pid, os.getuid() + 1) == ("", "")
+        child.kill()
+        child.wait()
+        assert kernel.doing(child.pid, os.getuid()) == ("", "")
 
 
 # --- what an answer looks like --------------------------------------------------------------------------------------
