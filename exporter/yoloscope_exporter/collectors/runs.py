@@ -714,9 +714,8 @@ def job_of(path: Path) -> dict[str, str]:
 
 
 def _owner(record: Record) -> dict[str, str]:
-    """The file's owner, which nobody can make up, where this system knows the name."""
-    name = budgets.known_name(record.uid)
-    return {} if name is None else {"user": name}
+    """The file's owner, which nobody can make up: the name, or the number where this system does not know that."""
+    return {"user": budgets.user_name(record.uid)}
 
 
 def _merged(records: Sequence[Record]) -> list[Sample]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis import markup, units
 from yoloscope_exporter.language import joined, say, text
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _whole(text: str) -> int | None:
 def table(files: Sequence[SlowFile]) -> list[str]:
     """Lines of a table in Markdown."""
     rows = [row(file) for file in files]
-    told = [tuple(say(cell).replace("|", "\\|") for cell in one) for one in (HEADS, *rows)]
+    told = [tuple(markup.name(say(cell)) for cell in one) for one in (HEADS, *rows)]
     lines = [told[0], ("---",) * len(HEADS), *told[1:]]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.diagnosis import markup
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
 from yoloscope_exporter.diagnosis.follow_up import IDENTITY, FollowUp, Past, follow_ups, heeding
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
@@ -65,5 +66,5 @@ def followed(summaries: Sequence[Summary]) -> list[str]:
 
 def promises(summaries: Sequence[Summary]) -> list[str]:
     """The same as Markdown; nothing where nothing was followed."""
-    lines = [f"- {say(line)}" for line in followed(summaries)]
+    lines = [f"- {markup.words(say(line))}" for line in followed(summaries)]
     return [f"## {say('Promised and delivered')}", "", *lines, ""] if lines else []

@@ -107,7 +107,9 @@ def serving(environ: dict[str, str], *arguments: str) -> Iterator[tuple[subproce
 
 def post(url: str, body: bytes) -> int:
     """The status of the answer."""
-    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=10) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=10
+    ) as answer:
         return int(answer.status)
 
 
