@@ -559,7 +559,7 @@ class _Devices:
     def __init__(self, latest: Callable[[], Iterable[Sample]]) -> None:
         self._latest = latest
         self._index: dict[str, str] = {}
-        self._seen: dict[tuple[str, ...], set[str]] = {}
+        self._seen: dict[tuple[str, ...], set[str]] = {}  # GPUs by run and rank; without either of other processes
         self._age = 0
 
     def refresh(self) -> None:
@@ -574,12 +574,17 @@ class _Devices:
             elif metric is catalog.GPU_PROCESS_MEMORY_BYTES:
                 self._seen[labels[3:5]].add(labels[0])
 
-    def of(self, who: tuple[str, str], facts: Mapping[str, str]) -> tuple[str, str] | None:
-        """Index and UUID of a rank's GPU; None while that is not certain."""
-        uuid = facts.get("gpu_uuid", "")
-        if gpu := facts.get("gpu") or self._index.get(uuid):
+    def of(self, who: tuple[str, str], facts: Mapping[str, str], *, alive: bool) -> tuple[str, str] | None:
+        """Index and UUID of a rank's GPU; None while that is not certain.
+
+        What the record says counts, of one that lives unless the driver sees ranks there and not this one: anybody could
+        claim a GPU that others train on, and with it a part of what it draws and does.
+        """
+        uuid, seen = facts.get("gpu_uuid", ""), self._seen.get(who, set())
+        gpu = facts.get("gpu") or self._index.get(uuid)
+        others = any(gpu in gpus for (run, _), gpus in self._seen.items() if run)
+        if gpu and (gpu in seen or not (alive and others)):
             return gpu, uuid
-        seen = self._seen.get(who, set())
         if len(seen) != 1:
             return None
         (gpu,) = seen
@@ -647,7 +652,7 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices, label: str
     yield Sample(catalog.TRAIN_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.RUN_FACTS)), 1.0)
     if any(facts.get(name) for name in catalog.JOB_FACTS):
         yield Sample(catalog.TRAIN_JOB_INFO, (*who, *(facts.get(name, "") for name in catalog.JOB_FACTS)), 1.0)
-    device = devices.of((label, who[1]), facts)
+    device = devices.of((label, who[1]), facts, alive=record.alive)
     if device is not None:
         yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
 
