@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Item = TypeVar("Item")
+    Owner = TypeVar("Owner", int, str)
 
 MAX_USERS = 32  # that have a series of their own among the refusals; the others share one
 MAX_SAID = 64  # paths of one user of which something was said once
@@ -129,7 +130,7 @@ def in_turn(items: Iterable[Item], owner: Callable[[Item], int]) -> list[Item]:
     return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
 
 
-def shares(wanted: Mapping[int, int], room: int) -> dict[int, int]:
+def shares(wanted: Mapping[Owner, int], room: int) -> dict[Owner, int]:
     """What each owner gets of `room`: what is wanted, or an equal part of what those leave who want less."""
     found = {}
     for number, owner in enumerate(sorted(wanted, key=lambda owner: wanted[owner])):

@@ -27,7 +27,7 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from yoloscope_record.reader import Record
 
@@ -75,7 +75,7 @@ class PostMortems:
         self._roomless &= dead
         waited = {who for who in dead if who in causes or now - self._seen[who] >= PATIENCE_SECONDS}
         due = (waited - self._done.keys()) | self._corrected(causes)
-        for who in sorted(due, key=lambda who: (who in self._roomless, who))[:AT_ONCE]:
+        for who in self._first(due):
             self._keep(who, causes.get(who, {}))
         for result, count in self._counts.items():
             yield Sample(catalog.TRAIN_POST_MORTEMS_TOTAL, (result,), float(count))
@@ -83,8 +83,14 @@ class PostMortems:
     def close(self) -> None:
         """Copy what is left to do, whatever is known of it."""
         dead, causes = self._told()
-        for who in sorted((dead - self._done.keys()) | self._corrected(causes))[:AT_ONCE]:
+        for who in self._first((dead - self._done.keys()) | self._corrected(causes)):
             self._keep(who, causes.get(who, {}))
+
+    def _first(self, due: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those that come first, of each user: there is no time for all at once."""
+        ranks = sorted(due, key=lambda who: (who in self._roomless, who))
+        place = {run: number for number, run in enumerate(self.context.in_turn(dict.fromkeys(run for run, _ in ranks)))}
+        return sorted(ranks, key=lambda who: (who in self._roomless, place[who[0]]))[:AT_ONCE]
 
     def _corrected(self, causes: Mapping[tuple[str, str], Mapping[str, str]]) -> set[tuple[str, str]]:
         """Ranks that are done with another cause: the diagnosis replaces one by a more particular one only."""

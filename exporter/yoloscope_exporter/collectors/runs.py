@@ -577,8 +577,8 @@ class _Devices:
     def of(self, who: tuple[str, str], facts: Mapping[str, str], *, alive: bool) -> tuple[str, str] | None:
         """Index and UUID of a rank's GPU; None while that is not certain.
 
-        What the record says counts, of one that lives unless the driver sees ranks there and not this one: anybody could
-        claim a GPU that others train on, and with it a part of what it draws and does.
+        What the record says counts, of one that lives unless the driver sees ranks there and not this one: anybody
+        could claim a GPU that others train on, and with it a part of what it draws and does.
         """
         uuid, seen = facts.get("gpu_uuid", ""), self._seen.get(who, set())
         gpu = facts.get("gpu") or self._index.get(uuid)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.collectors import post_mortem
+from yoloscope_exporter.collectors import Context, post_mortem
 from yoloscope_exporter.collectors.post_mortem import LATER_SECONDS, PostMortems
 from yoloscope_record import keeping, paths
 from yoloscope_record.file_format import RecordError
@@ -118,3 +118,12 @@ def test_what_is_kept_of_a_user_has_room(watched: Watched, monkeypatch: pytest.M
     with pytest.raises(RecordError):
         watched.tell("terminated", 0.0)
     assert asked[-1] == (f"yoloscope-{os.getuid()}", RUN, post_mortem.MAX_BYTES)
+
+
+def test_each_user_has_a_turn(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever dies by the hundred, by names that come first."""
+    owners = {"zz-mine": 1, **{f"!{number}": 2 for number in range(10)}}
+    monkeypatch.setattr(Context, "_owner", lambda _, run: owners[run])
+    first = watched.one._first([(run, rank) for run in owners for rank in ("0", "1")])
+    assert len(first) == post_mortem.AT_ONCE
+    assert {("zz-mine", "0"), ("zz-mine", "1")} < set(first)

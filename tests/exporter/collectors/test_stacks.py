@@ -654,6 +654,14 @@ def test_a_run_that_did_not_answer_is_asked_again(tmp_path: Path) -> None:
         assert sample.metric.labelled(sample.labels)["function"] == "wait_forever"
 
 
+def test_runs_of_others_that_hang_come_in_turn(tmp_path: Path) -> None:
+    """Thirty of them, by names that come first: only sixteen are looked at."""
+    others = [catalog.Sample(catalog.TRAIN_VERDICT, (f"!{n}", "0", "stalled"), 1.0) for n in range(30)]
+    with process(tmp_path, SLEEP), collector(tmp_path, [*others, held("stalled")]) as (stacks_, node):
+        samples = cycles(stacks_, node)
+        assert {sample.labels[0] for sample in samples} == {RUN}
+
+
 def test_a_run_that_is_gone_is_no_error(tmp_path: Path) -> None:
     """Its directory may be removed while it hangs."""
     with collector(tmp_path, [held("stalled")]) as (stacks_, node):
