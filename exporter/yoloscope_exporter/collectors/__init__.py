@@ -133,12 +133,13 @@ class Context:
 
         Names are their owners' choice, and no reason to come first.
         """
-        return in_turn(runs, self._owner)
+        return in_turn(runs, self.owner)
 
-    def _owner(self, run: str) -> int:
+    def owner(self, run: str) -> int:
+        """The user id of whose a run is, by its label; -1 of one that is gone."""
         try:
             return self.place(run).lstat().st_uid
-        except OSError:  # it is gone
+        except OSError:
             return -1
 
 

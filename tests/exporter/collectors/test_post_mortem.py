@@ -123,7 +123,7 @@ def test_what_is_kept_of_a_user_has_room(watched: Watched, monkeypatch: pytest.M
 def test_each_user_has_a_turn(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever dies by the hundred, by names that come first."""
     owners = {"zz-mine": 1, **{f"!{number}": 2 for number in range(10)}}
-    monkeypatch.setattr(Context, "_owner", lambda _, run: owners[run])
+    monkeypatch.setattr(Context, "owner", lambda _, run: owners[run])
     first = watched.one._first([(run, rank) for run in owners for rank in ("0", "1")])
     assert len(first) == post_mortem.AT_ONCE
     assert {("zz-mine", "0"), ("zz-mine", "1")} < set(first)

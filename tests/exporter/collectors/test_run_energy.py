@@ -297,7 +297,7 @@ def test_the_collector_is_one_of_the_exporters(tmp_path: Path) -> None:
 def test_runs_that_come_and_go_fill_neither_memory_nor_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred a second, with the longest names there are: what one was shown last for goes, and none that is shown."""
+    """By the dozen each second, with the longest names there are: the file stays small, and what is shown stays."""
     monkeypatch.setattr(run_energy, "MOST_UNSEEN", 50)
     node = world.World(tmp_path)
     node.config = replace(node.config, path_state=tmp_path / "state")
