@@ -238,6 +238,105 @@ os.waitpid(child, 0)
     assert float(seconds) < 0.01
 
 
+# --- once more, from outside ----------------------------------------------------------------------------------------
+
+#: A process of root's that becomes so many users, each with a run of its own that lives.
+MANY_USERS = """
+os.umask(0o022)
+children = []
+for number in range(150):
+    child = os.fork()
+    if not child:
+        os.setresgid(200_000 + number, 200_000 + number, 200_000 + number)
+        os.setresuid(200_000 + number, 200_000 + number, 200_000 + number)
+        made = record(f'many-{number}', slots=16, ring=0)
+        while True:
+            made.begin(); made.end(time.time()); os.utime(made.path.parent); time.sleep(0.5)
+    children.append(child)
+import atexit
+atexit.register(lambda: [os.kill(child, 9) for child in children])
+"""
+
+
+def test_a_user_with_a_hundred_and_fifty_numbers(shared: Path, tmp_path: Path, row: Row) -> None:
+    """As rootless containers have them."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/subuid").write_text(f"{MALLORY}:200000:65536\n")
+    with (
+        serving(shared, tmp_path / "log", f"--path.rootfs={tmp_path}") as exporter,
+        living_as(0, shared, MANY_USERS),
+    ):
+        wait_for(lambda: len(exporter.up()) == 128, 30)
+        with living_as(ALICE, shared, VICTIM):
+            seconds = wait_for(lambda: exporter.up().get("victim") is True, 20)
+            lost = sum("victim" not in exporter.up() for _ in range(20) if not time.sleep(0.25))
+            row(
+                "150 subordinate numbers of another user (/etc/subuid), a living run of each",
+                "a later training is shown, and stays",
+                f"after {seconds:.1f} s, missed in {lost} of 20 scrapes; {len(exporter.up())} runs shown",
+            )
+            assert lost == 0
+
+
+def test_a_new_user_behind_twenty_thousand_entries(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Whose directory is none of those that are looked at."""
+    run_as(MALLORY, shared, f"for n in range(20_000): (base / f'yoloscope-{{70_000 + n}}').mkdir()")
+    with living_as(ALICE, shared, VICTIM):
+        seconds = wait_for(lambda: exporter.up().get("victim") is True, 20)
+        age = exporter.age()
+    row(
+        "20,000 directories by the names of users, and a user's first training after them",
+        "it is shown",
+        f"after {seconds:.1f} s, snapshot {age:.1f} s old, cycle {exporter.milliseconds():.0f} ms",
+    )
+
+
+#: A hundred runs a second, each alive for a second, with the longest names there are.
+CHURN = """
+import threading
+def churn():
+    made, number = [], 0
+    while True:
+        for one in made: one.discard()
+        made = []
+        for _ in range(25):
+            number += 1
+            made.append(record(f'{os.getpid()}-{number:06d}-' + '\U0001f525' * 240, slots=64, ring=0))
+            for slot in range(20):
+                made[-1].values[made[-1].slot(catalog.TRAIN_METRIC, made[-1]._identity.run, '0', str(slot))] = 1.0
+        time.sleep(1)
+threading.Thread(target=churn, daemon=True).start()
+"""
+
+
+def test_a_hundred_runs_a_second(shared: Path, tmp_path: Path, row: Row) -> None:
+    """For half a minute, of four processes."""
+    with (
+        serving(shared, tmp_path / "log", f"--path.state={tmp_path / 'state'}") as exporter,
+        living_as(ALICE, shared, VICTIM),
+        ExitStack() as stack,
+    ):
+        wait_for(lambda: exporter.up() == {"victim": True})
+        before = exporter.megabytes()
+        for _ in range(4):
+            stack.enter_context(living_as(MALLORY, shared, CHURN))
+        lost, ages, series = 0, [], []
+        for _ in range(30):
+            time.sleep(1)
+            lost += exporter.up().get("victim") is not True
+            ages.append(exporter.age())
+            series.append(exporter.series())
+        row(
+            "a hundred runs a second, each alive for one, by names of 256 flames, for 30 s",
+            "the victim is always shown; below `sample_limit` and the unit's 256 MB",
+            f"missed in {lost} of 30 scrapes, snapshots to {max(ages):.1f} s, {max(series):,} series, "
+            f"{before:.0f} to {exporter.megabytes():.0f} MB",
+        )
+        assert lost == 0
+        assert max(series) < 50_000
+        assert exporter.megabytes() < 256
+
+
 # --- time and processes ---------------------------------------------------------------------------------------------
 
 
