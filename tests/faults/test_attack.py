@@ -242,19 +242,15 @@ os.waitpid(child, 0)
 
 #: A process of root's that becomes so many users, each with a run of its own that lives.
 MANY_USERS = """
-os.umask(0o022)
-children = []
-for number in range(150):
-    child = os.fork()
-    if not child:
-        os.setresgid(200_000 + number, 200_000 + number, 200_000 + number)
-        os.setresuid(200_000 + number, 200_000 + number, 200_000 + number)
+parent = os.getpid()
+for number in range(200_000, 200_150):
+    if not os.fork():
+        os.setresgid(number, number, number)
+        os.setresuid(number, number, number)
         made = record(f'many-{number}', slots=16, ring=0)
-        while True:
+        while os.getppid() == parent:
             made.begin(); made.end(time.time()); os.utime(made.path.parent); time.sleep(0.5)
-    children.append(child)
-import atexit
-atexit.register(lambda: [os.kill(child, 9) for child in children])
+        os._exit(0)
 """
 
 
@@ -278,9 +274,65 @@ def test_a_user_with_a_hundred_and_fifty_numbers(shared: Path, tmp_path: Path, r
             assert lost == 0
 
 
+#: Whatever else can lie where a record should, and a directory that is the victim's every other moment.
+ODD_FILES = f"""
+import socket, threading
+own, theirs = paths.make_own(base), base / 'yoloscope-{ALICE}/victim'
+def place(name):
+    (own / name).mkdir()
+    return own / name / 'rank-0.rec'
+os.mkfifo(place('fifo'))
+socket.socket(socket.AF_UNIX).bind(str(place('socket')))
+place('directory').mkdir()
+place('zero').symlink_to('/dev/zero')
+place('self').symlink_to('rank-0.rec')
+place('memory').symlink_to('/proc/self/mem')
+place('victim').symlink_to(theirs / 'rank-0.rec')
+with suppress(OSError): os.link(theirs / 'rank-0.rec', place('hard'))
+place('closed').touch(0o000)
+with open(place('endless'), 'wb') as file: file.truncate(1 << 40)
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+leased = os.open(place('leased'), os.O_RDWR | os.O_CREAT)
+os.write(leased, b'YOLOSCP' + bytes(4096))
+with suppress(OSError): fcntl.fcntl(leased, 1024, fcntl.F_WRLCK)
+copy = own / 'copy'
+copy.mkdir()
+(copy / 'rank-0.rec').write_bytes((theirs / 'rank-0.rec').read_bytes())
+def flip():
+    while True:
+        with suppress(OSError): copy.rename(own / 'aside'); copy.symlink_to(theirs)
+        with suppress(OSError): copy.unlink(); (own / 'aside').rename(copy)
+threading.Thread(target=flip, daemon=True).start()
+"""
+
+
+def test_whatever_can_lie_where_a_record_should(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Pipes, sockets, devices, links, leases, files without end."""
+    with living_as(ALICE, shared, VICTIM):
+        wait_for(lambda: exporter.up() == {"victim": True})
+        with living_as(MALLORY, shared, f"from contextlib import suppress\n{ODD_FILES}"):
+            ages, counts, shown = [], [], set()
+            for _ in range(40):
+                time.sleep(0.25)
+                shown |= set(exporter.up())
+                ages.append(exporter.age())
+                counts.append(exporter.value(BATCHES))
+            more, refused = counts[-1] - counts[0], ", ".join(sorted(exporter.refused()))
+            row(
+                "a pipe, a socket, devices, links, a leased and an endless file in place of records, and a directory "
+                "that is a link to the victim's every other moment",
+                "nobody's but the victim's run, which goes on",
+                f"{', '.join(sorted(shown))}, {more:.0f} batches more, snapshots to {max(ages):.1f} s; "
+                f"refused: {refused}",
+            )
+            assert shown == {"victim"}
+            assert counts == sorted(counts)
+            assert max(ages) < 3
+
+
 def test_a_new_user_behind_twenty_thousand_entries(shared: Path, exporter: Exporter, row: Row) -> None:
     """Whose directory is none of those that are looked at."""
-    run_as(MALLORY, shared, f"for n in range(20_000): (base / f'yoloscope-{{70_000 + n}}').mkdir()")
+    run_as(MALLORY, shared, "for n in range(20_000): (base / f'yoloscope-{70_000 + n}').mkdir()")
     with living_as(ALICE, shared, VICTIM):
         seconds = wait_for(lambda: exporter.up().get("victim") is True, 20)
         age = exporter.age()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: What of a verdict is told to people.
 TOLD = ("evidence", "cause", "verify", "fix", "gain")
+#: What of a rank has figures in it, beside its verdicts.
+_FIGURES = ("images_per_second", "followed", "slow_files", "joules")
 #: Values of arguments that are no file, no address and nothing to a shell.
 _SAFE = re.compile(r"[\w:,+-]*", re.ASCII)
 
@@ -54,7 +56,7 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         content["facts"] = dict(diagnosis.signals.facts)
         content["whole_run"] = [verdict_json(verdict) | _chinese(verdict) for verdict in diagnosis.whole_run]
         content["joules"] = dict(diagnosis.joules)
-    return content
+    return content | _finite({name: content[name] for name in _FIGURES if name in content})
 
 
 def _follow_up(one: FollowUp) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def _follow_up(one: FollowUp) -> dict[str, Any]:
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """One verdict."""
-    return {
+    content = {
         "name": verdict.name,
         "severity": verdict.severity,
         "evidence": verdict.evidence,
@@ -80,6 +82,16 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "arguments": dict(verdict.advice.arguments),
         "environment": dict(verdict.advice.environment),
     }
+    return _finite(content)
+
+
+def _finite(content: Any) -> Any:  # noqa: ANN401 - JSON
+    """The same with nothing in place of what is no number: JSON has none, and one run's is not to cost the others'."""
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not isfinite(content) else content
 
 
 def _chinese(verdict: Verdict) -> dict[str, dict[str, str]]:

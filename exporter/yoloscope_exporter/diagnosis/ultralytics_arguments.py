@@ -6,6 +6,7 @@ is imported from it.
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -163,7 +164,8 @@ def parsed(text: str) -> Value:
         return lowered == "true"
     for number in (int, float):
         with suppress(ValueError):
-            return number(text)
+            found = number(text)
+            return found if abs(found) < math.inf else text  # neither is NaN
     return text
 
 
