@@ -450,7 +450,7 @@ def _known(where: _Where, *, predictions: bool) -> str:
 def _last_stacks(records: Path, run: str) -> list[str]:
     """What the run's processes answered when they were asked last, dead ones included; nobody is asked now."""
     try:
-        inquiry = Inquiry(paths.find_run(records, run), lambda _: None)
+        inquiry = Inquiry(postmortem.place(records, run), lambda _: None)
     except OSError:
         return []
     try:

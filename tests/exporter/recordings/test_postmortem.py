@@ -137,6 +137,25 @@ def test_a_run_is_found_by_where_its_results_are(tmp_path: Path, monkeypatch: py
 
 
 @needs_root
+def test_runs_of_two_users_with_one_name_are_not_mixed(tmp_path: Path) -> None:
+    """Root has none of them: totals and last batches are of the same one, whichever was written to last."""
+    for number, user in enumerate((ALICE, MALLORY)):
+        own, identity = tmp_path / f"yoloscope-{user}", Identity("exp")
+        writer = Writer(paths.run_directory(own, "exp") / identity.filename, identity, slots=8, ring=32)
+        writer.append((START + number, 0.1, float(user), 0, 0, 0, 0, 1))
+        writer.count()
+        writer.end(START + number)
+        writer.close()
+        for path in (own, *own.rglob("*")):
+            os.chown(path, user, user)
+        os.utime(own / "exp", (START + number, START + number))
+    for label, user in (("exp", ALICE), (f"exp@{MALLORY}", MALLORY)):
+        assert postmortem.place(tmp_path, label) == tmp_path / f"yoloscope-{user}" / "exp"
+        (row,) = postmortem.read(tmp_path, label).rows["0"]
+        assert row.step_seconds == user
+
+
+@needs_root
 def test_nobody_elses_run_is_taken_for_what_lies_in_a_folder(tmp_path: Path) -> None:
     """A record may say that its results lie anywhere; the folder's owner, and who asks, are believed."""
     base, results = tmp_path / "records", tmp_path / "results"
