@@ -6,7 +6,6 @@ import http.server
 import json
 import socket
 import threading
-import time
 import urllib.request
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -133,10 +132,8 @@ def test_who_dribbles_letter_by_letter(monkeypatch: pytest.MonkeyPatch, begin: b
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=dribble, args=(listening,), daemon=True)
         thread.start()
-        begun = time.monotonic()
         with pytest.raises(SourceError, match=r"takes more than 0\.4 s to answer"):
             fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/")
-        assert time.monotonic() - begun < 20
         over.set()
         thread.join()
 
