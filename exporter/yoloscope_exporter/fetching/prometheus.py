@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
+from math import isfinite
 from typing import Any
 
 from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked, parsed
@@ -34,10 +35,27 @@ def _asked(url: str, path: str, timeout: float, **parameters: str) -> list[Serie
     body = urllib.parse.urlencode(parameters).encode()
     try:
         answer = parsed(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout))
-        result: list[Series] = answer["data"]["result"]
-    except (ValueError, KeyError, TypeError) as error:
+        result = answer["data"]["result"]
+        if not isinstance(result, list):
+            raise TypeError("the result is no list")
+        return [_checked(one) for one in result if one.keys() & {"value", "values"}]  # others are native histograms
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(text("{url} answers, but is not a Prometheus", url=masked(url))) from error
-    return result
+
+
+def _checked(series: Series) -> Series:
+    """One as Prometheus tells it: labels are texts, and each value is a number at a moment.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is something else.
+    """
+    if not all(isinstance(text, str) for label in series["metric"].items() for text in label):
+        raise TypeError("a label is no text")
+    for time, value in series["values"] if "values" in series else [series["value"]]:
+        if not isfinite(time):
+            raise ValueError("a moment is no number")
+        float(value)
+    return series
 
 
 def quoted(value: str) -> str:
