@@ -35,12 +35,16 @@ def _asked(url: str, path: str, timeout: float, **parameters: str) -> list[Serie
     body = urllib.parse.urlencode(parameters).encode()
     try:
         answer = parsed(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout))
-        result = answer["data"]["result"]
-        if not isinstance(result, list):
-            raise TypeError("the result is no list")
-        return [_checked(one) for one in result if one.keys() & {"value", "values"}]  # others are native histograms
+        return _series(answer["data"]["result"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(text("{url} answers, but is not a Prometheus", url=masked(url))) from error
+
+
+def _series(result: object) -> list[Series]:
+    """Those with numbers, as Prometheus tells them; others are native histograms."""
+    if not isinstance(result, list):
+        raise TypeError("the result is no list")
+    return [_checked(one) for one in result if one.keys() & {"value", "values"}]
 
 
 def _checked(series: Series) -> Series:
