@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _OF_NAMES = re.compile(r"[\\`*<>\[\]|]")
-_OF_WORDS = re.compile(r"[<\[|]")
+_OF_WORDS = re.compile(r"[\\<\[|]")
 
 
 def name(text: str) -> str:

@@ -188,7 +188,8 @@ def _parse_verdicts(items: Iterable[Mapping[str, Any]]) -> tuple[Verdict, ...]:
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
     chinese = _words(item.get("zh", {}))
     told: dict[str, Any] = {
-        name: finished(_word(item[name]), chinese.get(name, "")) if item[name] else item[name] for name in TOLD
+        name: None if name == "gain" and item[name] is None else finished(_word(item[name]), chinese.get(name, ""))
+        for name in TOLD
     }
     if item["severity"] not in rules.SEVERITIES:
         raise ValueError("no such severity")

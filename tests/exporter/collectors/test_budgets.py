@@ -174,14 +174,14 @@ def test_a_new_user_among_thousands_of_entries(node: world.World, monkeypatch: p
     monkeypatch.setattr(paths, "MAX_ENTRIES", 50)
     collector = Runs(node.context)
     for number in range(200):
-        (node.records / f"yoloscope-{70_000 + number}").mkdir()
+        (node.records / f"yoloscope-{70_000 + number}").mkdir(parents=True)
         (node.records / f"entry-{number}").mkdir()
     squatted = of_user(node, ALICE, "mine").parent
     squatted.rename(node.records / f"yoloscope-{ALICE}-2")
     squatted.mkdir()
     os.chown(squatted, MALLORY, MALLORY)
     process = node.procfs / "4711"
-    process.mkdir()
+    process.mkdir(parents=True)
     os.chown(process, ALICE, ALICE)
     assert shown(collector) == {"mine"}
 

@@ -294,9 +294,7 @@ def test_the_collector_is_one_of_the_exporters(tmp_path: Path) -> None:
     assert {one.name for one in cpu.collectors(node.context)} == {"cpu", "cpu_energy"}
 
 
-def test_runs_that_come_and_go_fill_neither_memory_nor_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_that_come_and_go_fill_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the dozen each second, with the longest names there are: the file stays small, and what is shown stays."""
     monkeypatch.setattr(run_energy, "MOST_UNSEEN", 50)
     node = world.World(tmp_path)
