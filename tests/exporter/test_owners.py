@@ -123,6 +123,16 @@ made = record("forged")
         assert exporter.refused() == {("owner", str(MALLORY))}
 
 
+def test_all_names_of_a_user_squatted(shared: Path, exporter: Exporter) -> None:
+    """The training is recorded and shown all the same, the next one in the same place, and its workers find it."""
+    run_as(MALLORY, shared, f"[path.mkdir() for path in paths._names(base, {ALICE})]")
+    with living_as(ALICE, shared, "made = record('exp', 'train')"):
+        assert exporter.alive() == {"exp": True}
+    with living_as(ALICE, shared, "made = record('next', 'train')\nassert made.path.parent.parent in paths.own(base)"):
+        assert exporter.alive() == {"exp": False, "next": True}
+    assert sum(one.stat().st_uid == ALICE for one in shared.iterdir()) == 1
+
+
 @pytest.mark.parametrize("kind", ["LOCK_SH", "F_OFD_SETLK"])
 def test_a_read_lock_keeps_nobody_alive(shared: Path, exporter: Exporter, kind: str) -> None:
     """Any user can take one of a file that everybody may read."""

@@ -1,7 +1,8 @@
 """Where records lie: one directory for the node, in it one for each user, in that one for each run.
 
     /dev/shm/yoloscope                          every user may make a directory in it (mode 1777)
-    /dev/shm/yoloscope/yoloscope-1000           user 1000's alone; `-2` and so on where somebody else has the name
+    /dev/shm/yoloscope/yoloscope-1000           user 1000's alone; `-2` and so on where somebody else has the name, and
+                                                sixteen digits that nobody guesses where somebody has a hundred
     /dev/shm/yoloscope/yoloscope-1000/RUN       records of one run
 
 Whose a run is the owner of these directories says, and nothing that is written in them. Version 0.1 had a run's
@@ -14,7 +15,7 @@ import re
 import stat
 from collections import Counter
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 100  # that a user's directory may have, where others have taken them
 MAX_ENTRIES = 4096  # of one directory that are looked at
+MOST_LISTED = 100_000  # of the record directory, of which the names alone are looked at
 #: The end of a label that says whose the run is: `@` and a user id, and a number where one owner has two of a name.
 OWNED = re.compile(r"@([0-9]{1,10})(-[0-9]+)?$")
 #: The fact of a record that says that the run has ranks on other nodes.
 NODES, SEVERAL = "nodes", "several"
-_OF_USER = re.compile(r"yoloscope-(0|[1-9][0-9]{0,9})(-[1-9][0-9]?)?")
+_OF_USER = re.compile(r"yoloscope-(0|[1-9][0-9]{0,9})(-[1-9][0-9]?|-[0-9a-f]{16})?")
 
 
 class RunDirectory(NamedTuple):
@@ -90,13 +92,14 @@ def make_own(base: Path) -> Path:
     Raises:
         RecordError: reason `directory` if it cannot be made.
     """
-    for path in _names(base, os.geteuid()):
+    user = os.geteuid()
+    for path in chain(_names(base, user), _others(base, user), [base / f"yoloscope-{user}-{os.urandom(8).hex()}"]):
         try:
             with suppress(FileExistsError):
                 path.mkdir(mode=0o755)
         except OSError as error:
             raise RecordError("directory", f"cannot make {path}: {error.strerror}; set YOLOSCOPE_DIR") from error
-        if _belongs_to(path, os.geteuid()):
+        if _belongs_to(path, user):
             return path
     raise RecordError("directory", f"others have all names of a directory for this user in {base}; set YOLOSCOPE_DIR")
 
@@ -110,9 +113,17 @@ def _of(base: Path, user: int) -> Iterator[Path]:
     """The directories of a user in the record directory, found by their names alone."""
     for path in _names(base, user):
         if not os.path.lexists(path):  # names are taken one after the other
-            break
+            return
         if _belongs_to(path, user):
             yield path
+    yield from _others(base, user)
+
+
+def _others(base: Path, user: int) -> Iterator[Path]:
+    """Those whose names nobody could guess, and take before the user: where somebody has taken all others."""
+    with suppress(OSError), os.scandir(base) as entries:
+        names = [entry.name for entry in islice(entries, MOST_LISTED) if user_of(entry.name) == user]
+        yield from (base / name for name in names if _belongs_to(base / name, user))
 
 
 def _names(base: Path, user: int) -> Iterator[Path]:
