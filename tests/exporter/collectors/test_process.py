@@ -114,7 +114,7 @@ def test_ranks_with_thousands_of_processes_leave_the_others_theirs(
 
     monkeypatch.setattr(process.Processes, "_follow", slow)
     monkeypatch.setattr(Context, "owner", lambda _, run: owners[run])
-    processes = process.Processes(dataclasses.replace(node.context, clock=lambda: spent[0]))
+    (processes,) = process.collectors(dataclasses.replace(node.context, clock=lambda: spent[0]))
     for _ in range(4):
         before = spent[0]
         told = {sample.labels[0] for sample in processes.collect() if sample.metric is COUNT}
