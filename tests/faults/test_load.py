@@ -17,7 +17,7 @@ import pytest
 from tests import live
 from tests.exporter.test_serve import wait_for
 from tests.faults import histograms
-from tests.faults.node import BATCHES, UP, VICTIM, fleet, serving, value
+from tests.faults.node import BATCHES, RUNS_UP, UP, VICTIM, fleet, serving, value
 from tests.training import make_dataset, start
 from tests.users import ALICE, MALLORY, living_as, needs_root
 
@@ -136,7 +136,6 @@ def train():
         made.begin(); made.set_state("finished"); made.end(time.time()); made.close()
 threading.Thread(target=train, daemon=True).start()
 """
-RUNS_UP = r'yoloscope_collector_up\{collector="runs"'
 _SHORT = re.compile(r'(?m)^yoloscope_train_batches_total\{rank="0",run="(short-\d+)"\} (\d+)')
 
 

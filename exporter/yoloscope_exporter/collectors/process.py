@@ -234,9 +234,10 @@ def _shared_memory(root: str, trainer: Trainer) -> Iterator[Sample]:
     """The rank's own /dev/shm, where we may look into its mounts: as root, or as its user."""
     label = (trainer.run, trainer.rank)
     with suppress(OSError, AttributeError), ExitStack() as stack:  # Windows has no O_PATH
-        directory = None
-        for name in (root, "dev", "shm"):  # one by one: a link would lead out of its mounts
-            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | (0 if name == root else os.O_NOFOLLOW)
+        directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, directory)
+        for name in ("dev", "shm"):  # one by one: a link would lead out of its mounts
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
             directory = os.open(name, flags, dir_fd=directory)
             stack.callback(os.close, directory)
         room = os.fstatvfs(directory)
