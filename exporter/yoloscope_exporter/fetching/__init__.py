@@ -91,6 +91,18 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             request.remove_header("Authorization")
         return request
 
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
+    ) -> Any:  # noqa: ANN401 - the base class's
+        """The answer from there; ValueError where that is no address."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
 
 _SCHEMES = {"http": 80, "https": 443}
 
@@ -198,7 +210,7 @@ def fetch(
                 return _read(answer, host, deadline)
         except urllib.error.HTTPError as error:
             raise _refused(error, f"{host}{parts.path}") from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # the last one of addresses of redirects
             raise _too_slow(host) if deadline.over else _silent(error, host) from error
 
 
@@ -213,7 +225,7 @@ def _refused(error: urllib.error.HTTPError, where: str) -> SourceError:
     return SourceError(text("{where} answers {what}", where=printable(where), what=what), error.code)
 
 
-def _silent(error: OSError | http.client.HTTPException, host: str) -> SourceError:
+def _silent(error: Exception, host: str) -> SourceError:
     """No answer, or none of HTTP."""
     cause = getattr(error, "reason", error)
     why = reason(cause) if isinstance(cause, OSError) else text(printable(str(cause)[:MOST_SAID]))

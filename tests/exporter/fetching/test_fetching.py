@@ -116,6 +116,14 @@ def test_who_dribbles_holds_nobody_up(serve: Callable[[Answer], str], monkeypatc
         fetch(serve(lambda *_: (200, b"x" * 100)))
 
 
+@pytest.mark.parametrize("target", ["http://[", "http://127.0.0.1:99999999/", "//[::1", "http://a..b/"])
+def test_redirects_to_what_is_no_address(target: str) -> None:
+    """One line, wherever a server sends one."""
+    with redirecting(target) as url, pytest.raises(SourceError) as raised:
+        fetch(url)
+    assert "secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b""])
 def test_who_dribbles_letter_by_letter(monkeypatch: pytest.MonkeyPatch, begin: bytes) -> None:
     """Within the head, the body, or before either: no read lasts long, and all of it would last for ever."""
