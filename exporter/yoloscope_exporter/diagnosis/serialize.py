@@ -56,7 +56,8 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         content["facts"] = dict(diagnosis.signals.facts)
         content["whole_run"] = [verdict_json(verdict) | _chinese(verdict) for verdict in diagnosis.whole_run]
         content["joules"] = dict(diagnosis.joules)
-    return content | _finite({name: content[name] for name in _FIGURES if name in content})
+    figures: dict[str, Any] = _finite({name: content[name] for name in _FIGURES if name in content})
+    return content | figures
 
 
 def _follow_up(one: FollowUp) -> dict[str, Any]:
@@ -82,7 +83,8 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "arguments": dict(verdict.advice.arguments),
         "environment": dict(verdict.advice.environment),
     }
-    return _finite(content)
+    finite: dict[str, Any] = _finite(content)
+    return finite
 
 
 def _finite(content: Any) -> Any:  # noqa: ANN401 - JSON
@@ -215,12 +217,12 @@ def _parse_advice(item: Mapping[str, Any], *, predicts: bool) -> Advice:
 
 def _parse_arguments(mapping: Mapping[str, object]) -> dict[str, Value]:
     """Those that are ever advised, with values that lead nowhere: what is advised is typed, or given to `yolo cfg=`."""
-    return {
-        name: value
-        for name, value in mapping.items()
-        if name in ADVISED
-        and (_SAFE.fullmatch(value) if isinstance(value, str) else isinstance(value, int | float) and isfinite(value))
-    }
+    found: dict[str, Value] = {}
+    for name, value in mapping.items():
+        if name in ADVISED and isinstance(value, int | float | str):
+            harmless = _SAFE.fullmatch(value) if isinstance(value, str) else isfinite(value)
+            found |= {name: value} if harmless else {}
+    return found
 
 
 def _parse_environment(mapping: Mapping[str, object]) -> dict[str, str]:
