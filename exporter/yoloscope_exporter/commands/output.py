@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.language import say
-from yoloscope_exporter.system import whole_files
+from yoloscope_exporter.system import os, whole_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +35,7 @@ def _refuse_laid(path: Path) -> None:
     That is the kernel's own rule (fs.protected_symlinks, fs.protected_regular), which it applies to `open` alone: who
     asks where a link leads, and replaces what is there, goes round it.
     """
-    with suppress(FileNotFoundError, AttributeError):  # there is no geteuid on Windows, nor such a folder
+    with suppress(FileNotFoundError):
         folder, there = path.parent.stat(), path.lstat()
         shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
         if shared and there.st_uid not in {os.geteuid(), folder.st_uid}:
