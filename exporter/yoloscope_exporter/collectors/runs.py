@@ -559,6 +559,7 @@ class _Devices:
     def __init__(self, latest: Callable[[], Iterable[Sample]]) -> None:
         self._latest = latest
         self._index: dict[str, str] = {}
+        self._cut: set[str] = set()
         self._seen: dict[tuple[str, ...], set[str]] = {}  # GPUs by run and rank; without either of other processes
         self._age = 0
 
@@ -573,18 +574,20 @@ class _Devices:
                 self._index[labels[1]] = labels[0]
             elif metric is catalog.GPU_PROCESS_MEMORY_BYTES:
                 self._seen[labels[3:5]].add(labels[0])
+        self._cut = {gpu.partition("/")[0] for gpu in self._index.values() if "/" in gpu}
 
     def of(self, who: tuple[str, str], facts: Mapping[str, str], *, alive: bool) -> tuple[str, str] | None:
-        """Index and UUID of a rank's GPU; None while that is not certain.
+        """Index and UUID of a rank's GPU; None while that is not certain, as of a GPU that MIG has cut.
 
         What the record says counts, of one that lives unless the driver sees ranks there and not this one: anybody
         could claim a GPU that others train on, and with it a part of what it draws and does.
         """
-        uuid, seen = facts.get("gpu_uuid", ""), self._seen.get(who, set())
-        gpu = facts.get("gpu") or self._index.get(uuid)
-        others = any(gpu in gpus for (run, _), gpus in self._seen.items() if run)
-        if gpu and (gpu in seen or not (alive and others)):
-            return gpu, uuid
+        told, seen = facts.get("gpu_uuid", ""), self._seen.get(who, set())
+        for uuid in (told, f"MIG-{told.removeprefix('GPU-')}"):  # CUDA tells that of an instance without its kind
+            gpu = facts.get("gpu") or self._index.get(uuid)
+            others = any(gpu in gpus for (run, _), gpus in self._seen.items() if run)
+            if gpu and gpu not in self._cut and (gpu in seen or not (alive and others)):
+                return gpu, uuid
         if len(seen) != 1:
             return None
         (gpu,) = seen
