@@ -47,8 +47,10 @@ faults: $(VENV)/.dev ## The faults of docs/reliability.md, with processes of two
 	@$(BIN)/pytest -m 'faults or not faults' --no-header -p no:cacheprovider -s tests/faults
 
 FUZZ := 100000
-fuzz: $(VENV)/.dev ## Damaged records, stack files and headers by the hundred thousand: make fuzz FUZZ=1000000
+LIVES := 500
+fuzz: $(VENV)/.dev ## Damaged records and stack files by the hundred thousand, records that lie: make fuzz FUZZ=1000000 LIVES=5000
 	@$(BIN)/python -m tests.faults.fuzz $(FUZZ)
+	@$(BIN)/python -m tests.faults.values $(LIVES)
 
 CYCLES := 86400
 soak: $(VENV)/.dev ## A day's cycles, as fast as they go, with runs, pages and reloads: make soak CYCLES=10000

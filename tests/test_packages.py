@@ -34,7 +34,7 @@ EDGES: dict[str, set[str]] = {
     "config": {"collectors", "diagnosis", "language", "yaml_files", "yoloscope_record"},
     "sampling": {"catalog", "collectors"},
     "registry": {"collectors", "config", "sampling", "system"},
-    "history": {"catalog", "measures"},
+    "history": {"catalog", "collectors", "measures"},
     "web": {
         "catalog",
         "charts",

@@ -88,6 +88,20 @@ def test_a_name_does_not_make_an_owner(shared: Path, exporter: Exporter) -> None
         assert exporter.alive() == {f"exp@{ALICE}@{MALLORY}": True}
 
 
+@pytest.mark.parametrize("name", ["exp\ufe0f", "\u3164exp", "exp ", " exp", "a  b", "exp\u034f1", "e\u2800xp"])
+def test_a_name_that_looks_like_another_has_its_owner_beside_it(shared: Path, exporter: Exporter, name: str) -> None:
+    """Nobody sees a variation selector, a filler, or a blank at the end."""
+    with living_as(MALLORY, shared, f"made = record({name!r})"):
+        assert exporter.alive() == {f"{name}@{MALLORY}": True}
+
+
+def test_letters_of_any_language_are_no_reason_to_add_an_owner(shared: Path, exporter: Exporter) -> None:
+    """Combining ones, too."""
+    names = ["训练/实验 1", "प्रशिक्षण", "e\u0301tude", "a b", "🔥"]
+    with living_as(ALICE, shared, f"made = [record(name) for name in {names!r}]"):
+        assert exporter.alive() == dict.fromkeys(names, True)
+
+
 def test_ranks_on_several_nodes_are_joined_by_owner(shared: Path, exporter: Exporter) -> None:
     """An honest run and a fake one have other labels, on whichever nodes they are."""
     code = "made = record('exp', rank={!r}, facts={{'nodes': 'several'}})"
@@ -107,6 +121,16 @@ made = record("forged")
         assert (shared / f"yoloscope-{ALICE}-2").is_dir()
         assert exporter.alive() == {"honest": True}
         assert exporter.refused() == {("owner", str(MALLORY))}
+
+
+def test_all_names_of_a_user_squatted(shared: Path, exporter: Exporter) -> None:
+    """The training is recorded and shown all the same, the next one in the same place, and its workers find it."""
+    run_as(MALLORY, shared, f"[path.mkdir() for path in paths._names(base, {ALICE})]")
+    with living_as(ALICE, shared, "made = record('exp', 'train')"):
+        assert exporter.alive() == {"exp": True}
+    with living_as(ALICE, shared, "made = record('next', 'train')\nassert made.path.parent.parent in paths.own(base)"):
+        assert exporter.alive() == {"exp": False, "next": True}
+    assert sum(one.stat().st_uid == ALICE for one in shared.iterdir()) == 1
 
 
 @pytest.mark.parametrize("kind", ["LOCK_SH", "F_OFD_SETLK"])

@@ -34,6 +34,8 @@ def train():
 threading.Thread(target=train, daemon=True).start()
 """
 BATCHES = r'yoloscope_train_batches_total\{rank="0",run="victim"'
+#: 0 where the snapshot is older than three cycles, on a machine without a free CPU: no run is told of then.
+RUNS_UP = r'yoloscope_collector_up\{collector="runs"'
 UP = re.compile(r'^yoloscope_train_up\{rank="([^"]*)",run="([^"]*)"\} (\d)', re.MULTILINE)
 
 

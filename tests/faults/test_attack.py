@@ -12,7 +12,7 @@ from yoloscope_record.file_format import HEADER_LENGTH, Identity
 from yoloscope_record.writer import Writer
 
 from tests.exporter.test_serve import wait_for
-from tests.faults.node import BATCHES, VICTIM, serving
+from tests.faults.node import BATCHES, RUNS_UP, UP, VICTIM, serving, value
 from tests.users import ALICE, MALLORY, living_as, needs_root, run_as
 
 if TYPE_CHECKING:
@@ -236,6 +236,161 @@ os.waitpid(child, 0)
     row("2,000 records of another user, and a loader worker", "below 10 ms a look", f"{float(seconds) * 1e3:.2f} ms")
     assert found == "True"
     assert float(seconds) < 0.01
+
+
+# --- once more, from outside ----------------------------------------------------------------------------------------
+
+#: A process of root's that becomes so many users, each with a run of its own that lives.
+MANY_USERS = """
+parent = os.getpid()
+for number in range(200_000, 200_150):
+    if not os.fork():
+        os.setresgid(number, number, number)
+        os.setresuid(number, number, number)
+        made = record(f'many-{number}', slots=16, ring=0)
+        while os.getppid() == parent:
+            made.begin(); made.end(time.time()); os.utime(made.path.parent); time.sleep(0.5)
+        os._exit(0)
+"""
+
+
+def test_a_user_with_a_hundred_and_fifty_numbers(shared: Path, tmp_path: Path, row: Row) -> None:
+    """As rootless containers have them."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/subuid").write_text(f"{MALLORY}:200000:65536\n")
+    with (
+        serving(shared, tmp_path / "log", f"--path.rootfs={tmp_path}") as exporter,
+        living_as(0, shared, MANY_USERS),
+    ):
+        wait_for(lambda: len(exporter.up()) == 128, 30)
+        with living_as(ALICE, shared, VICTIM):
+            seconds = wait_for(lambda: exporter.up().get("victim") is True, 20)
+            lost = sum("victim" not in exporter.up() for _ in range(20) if not time.sleep(0.25))
+            row(
+                "150 subordinate numbers of another user (/etc/subuid), a living run of each",
+                "a later training is shown, and stays",
+                f"after {seconds:.1f} s, missed in {lost} of 20 scrapes; {len(exporter.up())} runs shown",
+            )
+            assert lost == 0
+
+
+#: Whatever else can lie where a record should, and a directory that is the victim's every other moment.
+ODD_FILES = f"""
+import socket, threading
+own, theirs = paths.make_own(base), base / 'yoloscope-{ALICE}/victim'
+def place(name):
+    (own / name).mkdir()
+    return own / name / 'rank-0.rec'
+os.mkfifo(place('fifo'))
+socket.socket(socket.AF_UNIX).bind(str(place('socket')))
+place('directory').mkdir()
+place('zero').symlink_to('/dev/zero')
+place('self').symlink_to('rank-0.rec')
+place('memory').symlink_to('/proc/self/mem')
+place('victim').symlink_to(theirs / 'rank-0.rec')
+with suppress(OSError): os.link(theirs / 'rank-0.rec', place('hard'))
+place('closed').touch(0o000)
+with open(place('endless'), 'wb') as file: file.truncate(1 << 40)
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+leased = os.open(place('leased'), os.O_RDWR | os.O_CREAT)
+os.write(leased, b'YOLOSCP' + bytes(4096))
+with suppress(OSError): fcntl.fcntl(leased, 1024, fcntl.F_WRLCK)
+copy = own / 'copy'
+copy.mkdir()
+(copy / 'rank-0.rec').write_bytes((theirs / 'rank-0.rec').read_bytes())
+def flip():
+    while True:
+        with suppress(OSError): copy.rename(own / 'aside'); copy.symlink_to(theirs)
+        with suppress(OSError): copy.unlink(); (own / 'aside').rename(copy)
+threading.Thread(target=flip, daemon=True).start()
+"""
+
+
+def test_whatever_can_lie_where_a_record_should(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Pipes, sockets, devices, links, leases, files without end."""
+    with living_as(ALICE, shared, VICTIM):
+        wait_for(lambda: exporter.up() == {"victim": True})
+        with living_as(MALLORY, shared, f"from contextlib import suppress\n{ODD_FILES}"):
+            ages, counts, shown = [], [], set()
+            for _ in range(40):
+                time.sleep(0.25)
+                shown |= set(exporter.up())
+                ages.append(exporter.age())
+                counts.append(exporter.value(BATCHES))
+            more, refused = counts[-1] - counts[0], ", ".join(sorted(exporter.refused()))
+            row(
+                "a pipe, a socket, devices, links, a leased and an endless file in place of records, and a directory "
+                "that is a link to the victim's every other moment",
+                "nobody's but the victim's run, which goes on",
+                f"{', '.join(sorted(shown))}, {more:.0f} batches more, snapshots to {max(ages):.1f} s; "
+                f"refused: {refused}",
+            )
+            assert shown == {"victim"}
+            assert counts == sorted(counts)
+            assert max(ages) < 3
+
+
+def test_a_new_user_behind_twenty_thousand_entries(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Whose directory is none of those that are looked at."""
+    run_as(MALLORY, shared, "for n in range(20_000): (base / f'yoloscope-{70_000 + n}').mkdir()")
+    with living_as(ALICE, shared, VICTIM):
+        seconds = wait_for(lambda: exporter.up().get("victim") is True, 20)
+        age = exporter.age()
+    row(
+        "20,000 directories by the names of users, and a user's first training after them",
+        "it is shown",
+        f"after {seconds:.1f} s, snapshot {age:.1f} s old, cycle {exporter.milliseconds():.0f} ms",
+    )
+
+
+#: A hundred runs a second, each alive for a second, with the longest names there are.
+CHURN = """
+import threading
+def churn():
+    made, number = [], 0
+    while True:
+        for one in made: one.discard()
+        made = []
+        for _ in range(25):
+            number += 1
+            made.append(record(f'{os.getpid()}-{number:06d}-' + '\U0001f525' * 240, slots=64, ring=0))
+            for slot in range(20):
+                made[-1].values[made[-1].slot(catalog.TRAIN_METRIC, made[-1]._identity.run, '0', str(slot))] = 1.0
+        time.sleep(1)
+threading.Thread(target=churn, daemon=True).start()
+"""
+
+
+def test_a_hundred_runs_a_second(shared: Path, tmp_path: Path, row: Row) -> None:
+    """For half a minute, of four processes."""
+    with (
+        serving(shared, tmp_path / "log", f"--path.state={tmp_path / 'state'}") as exporter,
+        living_as(ALICE, shared, VICTIM),
+        ExitStack() as stack,
+    ):
+        wait_for(lambda: exporter.up() == {"victim": True})
+        before = exporter.megabytes()
+        for _ in range(4):
+            stack.enter_context(living_as(MALLORY, shared, CHURN))
+        lost, starved, ages, series = 0, 0, [], []
+        for _ in range(30):
+            time.sleep(1)
+            text = exporter.metrics()
+            told = value(text, RUNS_UP) == 1
+            starved += not told
+            lost += told and ("0", "victim", "1") not in UP.findall(text)
+            ages.append(exporter.age())
+            series.append(exporter.series())
+        row(
+            "a hundred runs a second, each alive for one, by names of 256 flames, for 30 s",
+            "the victim is always shown; below `sample_limit` and the unit's 256 MB",
+            f"missed in {lost} of 30 scrapes{f', {starved} without any run' if starved else ''}, snapshots to "
+            f"{max(ages):.1f} s, {max(series):,} series, {before:.0f} to {exporter.megabytes():.0f} MB",
+        )
+        assert lost == 0
+        assert starved < 30
+        assert max(series) < 50_000
+        assert exporter.megabytes() < 256
 
 
 # --- time and processes ---------------------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ REASONS = {
     "yoloscope_exporter/checks/asked.py": {"os.nice"},  # where `hasattr` says that it is there
     "yoloscope_exporter/collectors/cpu.py": {"os.getloadavg"},  # where `hasattr` says that it is there
     "yoloscope_exporter/collectors/disk.py": {"os.major", "os.minor"},  # of a node's disks, seen from a container
-    "yoloscope_exporter/collectors/process.py": {"os.statvfs"},  # of /dev/shm, after it was found in /proc
+    "yoloscope_exporter/collectors/process.py": {  # of /dev/shm below /proc, where their absence is caught
+        *("os.O_PATH", "os.O_DIRECTORY", "os.O_NOFOLLOW", "os.O_CLOEXEC", "os.fstatvfs"),
+    },
     "yoloscope_exporter/collectors/stacks/inquiry.py": {  # of a process that has a stack file: it has the signal
         *("os.pidfd_open", "signal.pidfd_send_signal"),
     },

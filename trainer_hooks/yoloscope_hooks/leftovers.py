@@ -53,7 +53,9 @@ def own_runs(base: Path, ours: Path) -> list[tuple[float, Path]]:
     held = {ours, *(inference.held() if inference else ())}
     found = []
     for place in (*paths.own(base), base):
-        for directory in islice(place.iterdir(), paths.MAX_ENTRIES):
+        with os.scandir(place) as entries:  # not all of what others have laid there
+            directories = [place / entry.name for entry in islice(entries, paths.MAX_ENTRIES)]
+        for directory in directories:
             with suppress(OSError):
                 status = directory.lstat()
                 mine = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)

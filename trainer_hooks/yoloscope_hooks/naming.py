@@ -25,7 +25,7 @@ _LAUNCH_KEYS = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "M
 
 def rank(environ: Mapping[str, str]) -> str:
     """`0` for a single process, else the rank torchrun gave; Ultralytics trusts it only with a LOCAL_RANK."""
-    return environ.get("RANK", "0") if "LOCAL_RANK" in environ else "0"
+    return (environ.get("RANK", "").strip() or "0") if "LOCAL_RANK" in environ else "0"
 
 
 def spans_nodes(environ: Mapping[str, str]) -> bool:
@@ -38,7 +38,7 @@ def _given(owner: Any, environ: Mapping[str, str]) -> str:
     told = getattr(owner, "_yoloscope_run", "") or environ.get("YOLOSCOPE_RUN", "")
     if not told and "LOCAL_RANK" in environ:
         told = environ.get("YOLOSCOPE_RANKS_RUN", "")
-    return str(told)
+    return str(told).strip()  # blanks alone name nothing
 
 
 #: How Ultralytics calls the folder of each kind where it is not told another name.

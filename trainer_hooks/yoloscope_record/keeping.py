@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import stat
 import struct
 import time
@@ -37,7 +38,7 @@ from yoloscope_record.reader import MAX_FILE_BYTES, Reader, open_record
 from yoloscope_record.system import os
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from yoloscope_record.reader import Record
 
@@ -87,11 +88,13 @@ def begin(base: Path, run: str, name: str, content: bytes) -> None:
     store(base, run, name, content)
 
 
-def make(base: Path, run: str) -> None:
+def make(base: Path, run: str, room: float = math.inf) -> None:
     """Make the folder of a run in `base`, and `base` itself in a directory of this user.
 
+    What was kept first goes where there are more than MAX_RUNS, or more than `room` bytes.
+
     Raises:
-        OSError: that is not possible, or `base` is somebody else's.
+        OSError: that is not possible, `base` is somebody else's, or the run itself has all of the room.
     """
     with _opened(base.parent, links=True) as parent:
         if os.fstat(parent).st_uid == os.geteuid():  # else it has to be there already
@@ -100,11 +103,24 @@ def make(base: Path, run: str) -> None:
             _require_owner(middle, os.geteuid())
             _make(slug(run), middle)
             names = os.listdir(middle)
+    others = [name for name in names if name != slug(run)]
     if len(names) > MAX_RUNS:
-        _remove_oldest(base, [name for name in names if name != slug(run)])
+        _remove_oldest(base, others)
+    while room < math.inf and _bytes(base, names) > room:
+        if not _remove_oldest(base, others):
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
 
-def _remove_oldest(base: Path, names: Sequence[str]) -> None:
+def _bytes(base: Path, names: Iterable[str]) -> int:
+    """How long all files in these folders are together."""
+    found = 0
+    for name in names:
+        with suppress(OSError), os.scandir(base / name) as entries:
+            found += sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    return found
+
+
+def _remove_oldest(base: Path, names: Sequence[str]) -> bool:
     """Remove the run that was kept first, of those that have nothing but what was kept in their folders."""
     found = []
     for name in names:
@@ -115,7 +131,8 @@ def _remove_oldest(base: Path, names: Sequence[str]) -> None:
     for _, name in sorted(found):
         with suppress(OSError):
             if clearing.remove_dead(base / name, older_than=0.0, now=time.time(), uid=os.geteuid()).gone:
-                return
+                return True
+    return False
 
 
 def store(base: Path, run: str, name: str, content: bytes, uid: int | None = None) -> None:

@@ -1,7 +1,8 @@
 """Where records lie: one directory for the node, in it one for each user, in that one for each run.
 
     /dev/shm/yoloscope                          every user may make a directory in it (mode 1777)
-    /dev/shm/yoloscope/yoloscope-1000           user 1000's alone; `-2` and so on where somebody else has the name
+    /dev/shm/yoloscope/yoloscope-1000           user 1000's alone; `-2` and so on where somebody else has the name, and
+                                                sixteen digits that nobody guesses where somebody has a hundred
     /dev/shm/yoloscope/yoloscope-1000/RUN       records of one run
 
 Whose a run is the owner of these directories says, and nothing that is written in them. Version 0.1 had a run's
@@ -14,7 +15,7 @@ import re
 import stat
 from collections import Counter
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 100  # that a user's directory may have, where others have taken them
 MAX_ENTRIES = 4096  # of one directory that are looked at
+MOST_LISTED = 100_000  # of the record directory, of which the names alone are looked at
 #: The end of a label that says whose the run is: `@` and a user id, and a number where one owner has two of a name.
 OWNED = re.compile(r"@([0-9]{1,10})(-[0-9]+)?$")
 #: The fact of a record that says that the run has ranks on other nodes.
 NODES, SEVERAL = "nodes", "several"
-_OF_USER = re.compile(r"yoloscope-(0|[1-9][0-9]{0,9})(-[1-9][0-9]?)?")
+_OF_USER = re.compile(r"yoloscope-(0|[1-9][0-9]{0,9})(-[1-9][0-9]?|-[0-9a-f]{16})?")
 
 
 class RunDirectory(NamedTuple):
@@ -90,39 +92,51 @@ def make_own(base: Path) -> Path:
     Raises:
         RecordError: reason `directory` if it cannot be made.
     """
-    for path in _names(base):
+    user = os.geteuid()
+    for path in chain(_names(base, user), _others(base, user), [base / f"yoloscope-{user}-{os.urandom(8).hex()}"]):
         try:
             with suppress(FileExistsError):
                 path.mkdir(mode=0o755)
         except OSError as error:
             raise RecordError("directory", f"cannot make {path}: {error.strerror}; set YOLOSCOPE_DIR") from error
-        if _is_own(path):
+        if _belongs_to(path, user):
             return path
     raise RecordError("directory", f"others have all names of a directory for this user in {base}; set YOLOSCOPE_DIR")
 
 
 def own(base: Path) -> list[Path]:
     """The directories in the record directory that are this user's; no others are looked at."""
-    found = []
-    for path in _names(base):
+    return list(_of(base, os.geteuid()))
+
+
+def _of(base: Path, user: int) -> Iterator[Path]:
+    """The directories of a user in the record directory, found by their names alone."""
+    for path in _names(base, user):
         if not os.path.lexists(path):  # names are taken one after the other
-            break
-        if _is_own(path):
-            found.append(path)
-    return found
+            return
+        if _belongs_to(path, user):
+            yield path
+    yield from _others(base, user)
 
 
-def _names(base: Path) -> Iterator[Path]:
-    name = f"yoloscope-{os.geteuid()}"
+def _others(base: Path, user: int) -> Iterator[Path]:
+    """Those whose names nobody could guess, and take before the user: where somebody has taken all others."""
+    with suppress(OSError), os.scandir(base) as entries:
+        names = [entry.name for entry in islice(entries, MOST_LISTED) if user_of(entry.name) == user]
+        yield from (base / name for name in names if _belongs_to(base / name, user))
+
+
+def _names(base: Path, user: int) -> Iterator[Path]:
+    name = f"yoloscope-{user}"
     return (base / (name if number == 1 else f"{name}-{number}") for number in range(1, MOST_NAMES))
 
 
-def _is_own(path: Path) -> bool:
+def _belongs_to(path: Path, user: int) -> bool:
     try:
         status = path.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == user
 
 
 def is_readable_to_all(path: Path) -> bool:
@@ -142,48 +156,57 @@ def run_directory(base: Path, run: str) -> Path:
 
 
 def run_directories(
-    base: Path, known: Collection[str] = (), refused: Callable[[str, int, str], None] = lambda *_: None
+    base: Path,
+    known: Collection[str] = (),
+    refused: Callable[[str, int, str], None] = lambda *_: None,
+    *,
+    users: Callable[[], Iterable[int]] = tuple,
+    payer: Callable[[int], int] = lambda owner: owner,
 ) -> Iterator[RunDirectory]:
-    """The directories of all runs, those of version 0.1 included; at most MAX_ENTRIES of each user's.
+    """The directories of all runs, those of version 0.1 included; at most MAX_ENTRIES of those with one `payer`.
 
-    `known` are paths of users' directories that come first, however many others there are. `refused` is told a reason,
-    a user id and a path: `owner` where somebody has laid a directory of his own in place of a user's, `unreadable`
-    where one may not be listed, `entries` where there are too many.
+    Where there are more in the record directory than are looked at, those at the paths `known` come first, and those of
+    `users`: who may have a training here, each of whom is looked for by name. `refused` is told a reason, a user id and
+    a path: `owner` where somebody has laid a directory of his own in place of a user's, `unreadable` where one may not
+    be listed, `entries` where there are too many.
 
     Raises:
         OSError: the record directory cannot be listed.
     """
     owner = base.stat().st_uid  # may make a directory for others, as an exporter does of what it keeps
     entries, more = _listed(base)
-    users: Counter[int] = Counter()  # how many entries of each were looked at
-    for path in known if more else ():
+    counts: Counter[int] = Counter()  # how many entries of each were looked at
+    first = dict.fromkeys([*known, *(str(path) for user in users() for path in _of(base, user))] if more else ())
+    for path in first:
         with suppress(OSError):
-            yield from _of_user(path, os.lstat(path).st_uid, users, refused)
+            user = os.lstat(path).st_uid
+            yield from _of_user(path, user, payer(user), counts, refused)
     for entry in entries:
-        user, status = user_of(entry.name), _directory_status(entry)
-        if status is None or (entry.path in known and more):
+        named, status = user_of(entry.name), _directory_status(entry)
+        if status is None or entry.path in first:
             continue
-        users[status.st_uid] += 1
-        if user is None:
-            yield RunDirectory(entry.path, status.st_uid, status.st_mtime_ns)
-        elif status.st_uid in (user, owner):
-            yield from _of_user(entry.path, status.st_uid, users, refused)
+        user = status.st_uid
+        counts[payer(user)] += 1
+        if named is None:
+            yield RunDirectory(entry.path, user, status.st_mtime_ns)
+        elif user in (named, owner):
+            yield from _of_user(entry.path, user, payer(user), counts, refused)
         else:
-            refused("owner", status.st_uid, entry.path)
+            refused("owner", user, entry.path)
     if more:
-        refused("entries", users.most_common(1)[0][0] if users else owner, str(base))
+        refused("entries", counts.most_common(1)[0][0] if counts else owner, str(base))
 
 
 def _of_user(
-    path: str, user: int, users: Counter[int], refused: Callable[[str, int, str], None]
+    path: str, user: int, payer: int, counts: Counter[int], refused: Callable[[str, int, str], None]
 ) -> Iterator[RunDirectory]:
     """What belongs to the user in the user's directory."""
     try:
-        entries, more = _listed(path, max(MAX_ENTRIES - users[user], 0))
+        entries, more = _listed(path, max(MAX_ENTRIES - counts[payer], 0))
     except OSError:
         refused("unreadable", user, path)
         return
-    users[user] += len(entries)
+    counts[payer] += len(entries)
     if more:
         refused("entries", user, path)
     for entry in entries:

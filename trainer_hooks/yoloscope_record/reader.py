@@ -387,6 +387,8 @@ def _header(data: bytes, accept: Accept) -> _Header:
             slots += width
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RecordError("header", f"not a readable header: {error!r}") from error
+    if not identity.run.strip() or not identity.rank.strip():  # an empty label is none, and the node's own
+        raise RecordError("header", "no name of a run, or of a rank")
     if identity.kind not in HEADER_CAPACITY:
         raise RecordError("header", f"kind is {identity.kind!r}, not one of {', '.join(HEADER_CAPACITY)}")
     return _Header(identity, facts, tuple(numbers), tuple(histograms), slots, unknown)

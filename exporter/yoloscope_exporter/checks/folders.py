@@ -41,7 +41,7 @@ def _places(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
 def _read(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import stat
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from yoloscope_exporter import collectors
 from yoloscope_exporter.checks.finding import FAIL, NOTE, OK, WARN, Finding
 from yoloscope_exporter.collectors.runs import WHY_NOT
 from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.fetching import opener
+from yoloscope_exporter.fetching import SourceError, fetch
 from yoloscope_exporter.language import joined, reason, text
 from yoloscope_exporter.system import os, wsl
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
@@ -64,9 +63,8 @@ def _address(config: Config) -> Finding:
 
 def _answers(url: str) -> bool:
     try:
-        with opener(url).open(url, timeout=2) as answer:
-            return bool(answer.read() == b"healthy\n")
-    except (OSError, http.client.HTTPException):  # nobody, or somebody who does not speak HTTP
+        return fetch(url, timeout=2.0) == b"healthy\n"
+    except SourceError:  # nobody, or somebody who does not speak HTTP
         return False
 
 

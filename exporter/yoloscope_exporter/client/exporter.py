@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from yoloscope_exporter import ADDRESS, DIAGNOSIS_PATH, config
 from yoloscope_exporter.client.owner import owner
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.serialize import from_json
-from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked, printable
+from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked, parsed, printable
 from yoloscope_exporter.language import say, text
 from yoloscope_exporter.sampling.exposition import Form
 
@@ -48,7 +47,7 @@ def diagnoses(url: str, timeout: float = TIMEOUT_SECONDS) -> tuple[Diagnosis, ..
     where = parts._replace(path=DIAGNOSIS_PATH, query="", fragment="").geturl()
     body = fetch(where if parts.hostname else url, timeout=timeout)
     try:
-        return from_json(_printable(json.loads(body)))
+        return from_json(_printable(parsed(body)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(text("{url} answers, but is not a yoloscope exporter", url=masked(url))) from error
 

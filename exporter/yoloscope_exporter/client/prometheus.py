@@ -59,7 +59,7 @@ def _gather(gatherer: Gatherer, series: dict[str, Any], run: str) -> None:
         return
     identity = identify(labels.get("__name__", ""), labels)
     if isinstance(identity, str):
-        gatherer.skipped[identity] += len(series["values"])
+        gatherer.skipped[identity] += len(series.get("values", ()))
         return
-    for moment, value in series["values"]:
+    for moment, value in series.get("values", ()):
         gatherer.add(identity, float(moment), float(value))

@@ -20,6 +20,7 @@ from yoloscope_record.paths import find_run
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import entry_points
+from yoloscope_exporter.collectors.budgets import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -126,6 +127,20 @@ class Context:
         """The directory of the records of the run that is shown under this label."""
         found = self.trainers.place(run) if isinstance(self.trainers, ActiveRanks) else None
         return found or find_run(self.records, run)
+
+    def in_turn(self, runs: Iterable[str]) -> list[str]:
+        """Runs by their labels, each owner's first one before anybody's second one: for what is done to a few of them.
+
+        Names are their owners' choice, and no reason to come first.
+        """
+        return in_turn(runs, self.owner)
+
+    def owner(self, run: str) -> int:
+        """The user id of whose a run is, by its label; -1 of one that is gone."""
+        try:
+            return self.place(run).lstat().st_uid
+        except OSError:
+            return -1
 
 
 def _no_close() -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.collectors import Context
 
-LINGER_SECONDS = 120.0
+LINGER_SECONDS = 120.0  # of a run that is over, for what its last batches have cost
+MOST_LINGERING = 32  # the ones that lived last: runs may come and go by the hundred
 FIND_AGAIN_SECONDS = 10.0  # processes are seldom moved to another group
 CONTROLLERS = ("cpu", "cpuacct", "memory")  # of version 1
 _NO_LIMIT_V1 = 1 << 62  # the kernel shows 'no limit' as the largest multiple of a page below 2^63
@@ -76,7 +77,8 @@ class Cgroups:
             if place is None or place.pids != ranks or now - place.found > FIND_AGAIN_SECONDS:
                 place = _Groups(self._find(ranks), ranks, now, now)
             self._runs[run] = replace(place, seen=now)
-        self._runs = {name: place for name, place in self._runs.items() if now - place.seen <= LINGER_SECONDS}
+        over = [name for name, place in self._runs.items() if name not in pids and now - place.seen <= LINGER_SECONDS]
+        self._runs = {name: self._runs[name] for name in (*over[-MOST_LINGERING:], *pids)}
         for name, place in self._runs.items():
             for metric, labels, value in _values(place.groups):
                 yield Sample(metric, (name, *labels), value)

@@ -33,6 +33,9 @@ GOING = 60.0
 MOST_JOBS = 4096
 #: A job's number in the names that slurmstepd gives its cgroups.
 CGROUP = re.compile(r"/(?:slurm|slurmstepd\.scope|[\w.-]+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)")
+_OF_JOB = re.compile(r"(?:^|\0)SLURM_JOB_ID=([0-9]{1,12})(?:\0|$)")
+#: Seconds from one look at all processes to the next.
+LOOK_SECONDS = 5.0
 #: Seconds that a record may be behind: it is written with each batch.
 BEHIND = 15.0
 
@@ -73,32 +76,38 @@ def restarts(records: Iterable[Record], before: Mapping[tuple[int, str], int]) -
 
 @dataclass
 class Jobs:
-    """Whether there are processes of Slurm jobs here; one of a job is remembered, so that few are looked at."""
+    """Whether there are processes of Slurm jobs here.
+
+    One look at all processes tells it of all jobs, and there are few: whoever dies of whatever, as root a look takes
+    ten microseconds of each process.
+    """
 
     procfs: Path
-    _pids: dict[str, str] = field(default_factory=dict)
     _seen: dict[str, float] = field(default_factory=dict)  # when a process was there last, and when none was
     _gone: dict[str, float] = field(default_factory=dict)
+    _there: frozenset[str] = frozenset()  # jobs with processes at the last look
+    _looked: float = 0.0
 
     def outlives(self, job: str, died: float, now: float) -> bool:
-        """Whether the job has processes, or had some longer after the moment `died` than a cancelled one may."""
+        """Whether the job has processes, or had some longer after the moment `died` than a cancelled one may.
+
+        It is taken to as long as nobody has looked since.
+        """
         if self._seen.get(job, 0.0) <= died + GOING and self._gone.get(job, 0.0) <= died:
-            self._look(job, now)
+            if not 0.0 <= now - self._looked < LOOK_SECONDS:
+                self._look(now)
+            (self._seen if job in self._there else self._gone)[job] = self._looked
+            self._seen, self._gone = _newest(self._seen), _newest(self._gone)
         return self._seen.get(job, 0.0) > died + GOING or self._gone.get(job, 0.0) <= died
 
-    def _look(self, job: str, now: float) -> None:
-        if not self._is_of(self._pids.get(job, ""), job):
-            pids = (path.name for path in self.procfs.glob("[0-9]*"))
-            self._pids[job] = next((pid for pid in pids if self._is_of(pid, job)), "")
-        (self._seen if self._pids[job] else self._gone)[job] = now
-        self._pids, self._seen, self._gone = _newest(self._pids), _newest(self._seen), _newest(self._gone)
+    def _look(self, now: float) -> None:
+        self._there, self._looked = frozenset(map(self._job_of, self.procfs.glob("[0-9]*"))), now
 
-    def _is_of(self, pid: str, job: str) -> bool:
-        """By its cgroup, or by its environment, where that may be read."""
-        found = CGROUP.search(read_or_empty(f"{self.procfs}/{pid}/cgroup"))
-        if found:
-            return found[1] == job
-        return f"\0SLURM_JOB_ID={job}\0" in f"\0{read_or_empty(f'{self.procfs}/{pid}/environ')}\0"
+    def _job_of(self, process: Path) -> str:
+        """By its cgroup, or by its environment, where that may be read; empty for none."""
+        found = CGROUP.search(read_or_empty(process / "cgroup"))
+        found = found or _OF_JOB.search(read_or_empty(process / "environ"))
+        return found[1] if found else ""
 
 
 def event(

@@ -1,8 +1,9 @@
 """Clearing the record directory of what dead trainings left: file by file, and nothing but records.
 
-Whoever sets YOLOSCOPE_DIR may point it at a directory full of other things. So a record directory that holds anything
-but runs is not cleared at all, and a run's directory that holds anything but its records is left as it is. Both are
-said once. What may be removed of a run is decided by `record.remove_dead`, which the hooks use as well.
+Whoever sets YOLOSCOPE_DIR may point it at a directory full of other things. So a directory of runs (the user's own in
+the record directory, or that itself) that holds anything else is not cleared at all, and a run's directory that holds
+anything but its records is left as it is. Both are said once. What may be removed of a run is decided by
+`record.remove_dead`, which the hooks use as well.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import logging
 import stat
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from yoloscope_record import paths, stack_file
-from yoloscope_record.clearing import remove_dead
+from yoloscope_record.clearing import MAX_NAMES, remove_dead
 from yoloscope_record.file_format import MAGIC, SUFFIX
+from yoloscope_record.paths import MAX_ENTRIES
 from yoloscope_record.system import os
 
 from yoloscope_exporter.collectors.budgets import MAX_SAID
@@ -48,10 +51,8 @@ class Clearing:
         if not old:
             return
         try:
-            if self._is_foreign(self.records, now):
-                return
             for parent in {run.parent for run in old}:
-                if parent == self.records or not self._is_foreign(parent, now):
+                if not self._is_foreign(parent, now):
                     for run in (run for run in old if run.parent == parent):
                         self._clear(run, keep, now)
         except OSError as error:  # gone in between
@@ -91,7 +92,8 @@ def _own_and_older(directory: Path, moment: float) -> bool:
 def _foreign_entry(base: Path, now: float) -> str:
     """The name of something in the record directory that is no run's directory; empty if there is none."""
     with os.scandir(base) as found:
-        return next((entry.name for entry in found if not _may_be_run(entry, now)), "")
+        strange = (entry.name for entry in islice(found, MAX_ENTRIES) if not _may_be_run(entry, now))
+        return next(strange, "") or next((entry.name for entry in found), "")  # more are not looked at
 
 
 def _may_be_run(entry: os.DirEntry[str], now: float) -> bool:
@@ -104,7 +106,7 @@ def _may_be_run(entry: os.DirEntry[str], now: float) -> bool:
         if now - entry.stat(follow_symlinks=False).st_mtime < GRACE:
             return True
         with os.scandir(entry.path) as found:
-            inside = list(found)
+            inside = list(islice(found, MAX_NAMES))
         return not inside or any(_is_ours(one) for one in inside)
     except (FileNotFoundError, PermissionError):
         return True

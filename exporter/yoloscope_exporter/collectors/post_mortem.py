@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from yoloscope_record.reader import Record
 
@@ -39,6 +40,7 @@ PATIENCE_SECONDS = 30.0
 #: and this slow group some seconds more.
 LATER_SECONDS = 60.0
 AT_ONCE = 4  # ranks in a cycle
+MAX_BYTES = 256 << 20  # of what is kept of one user in the exporter's directory; a rank has some 400 kB
 KEPT, REFUSED = "kept", "refused"
 UNKNOWN = "unknown"  # the diagnosis may know more a little later
 _DEAD = ("failed", "killed")
@@ -73,7 +75,7 @@ class PostMortems:
         self._roomless &= dead
         waited = {who for who in dead if who in causes or now - self._seen[who] >= PATIENCE_SECONDS}
         due = (waited - self._done.keys()) | self._corrected(causes)
-        for who in sorted(due, key=lambda who: (who in self._roomless, who))[:AT_ONCE]:
+        for who in self._first(due):
             self._keep(who, causes.get(who, {}))
         for result, count in self._counts.items():
             yield Sample(catalog.TRAIN_POST_MORTEMS_TOTAL, (result,), float(count))
@@ -81,8 +83,14 @@ class PostMortems:
     def close(self) -> None:
         """Copy what is left to do, whatever is known of it."""
         dead, causes = self._told()
-        for who in sorted((dead - self._done.keys()) | self._corrected(causes))[:AT_ONCE]:
+        for who in self._first((dead - self._done.keys()) | self._corrected(causes)):
             self._keep(who, causes.get(who, {}))
+
+    def _first(self, due: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those that come first, of each user: there is no time for all at once."""
+        ranks = sorted(due, key=lambda who: (who in self._roomless, who))
+        place = {run: number for number, run in enumerate(self.context.in_turn(dict.fromkeys(run for run, _ in ranks)))}
+        return sorted(ranks, key=lambda who: (who in self._roomless, place[who[0]]))[:AT_ONCE]
 
     def _corrected(self, causes: Mapping[tuple[str, str], Mapping[str, str]]) -> set[tuple[str, str]]:
         """Ranks that are done with another cause: the diagnosis replaces one by a more particular one only."""
@@ -110,6 +118,7 @@ class PostMortems:
             record = Reader(path).read()
             if record.alive or record.identity.filename != path.name:
                 return
+            _require_place(path, record.uid)
             if self._copied(path, record, told):
                 self._counts[KEPT] += who not in self._own
                 self._own.add(who)
@@ -144,6 +153,13 @@ class PostMortems:
                 raise
             base = Path(configured).absolute()
             keeping.make(base, own_name := f"yoloscope-{record.uid}")  # two users may have runs of one name
-            keeping.make(base / own_name, record.identity.run)
+            keeping.make(base / own_name, record.identity.run, MAX_BYTES)
             base /= own_name
             return keeping.keep(path, record, base, told, os.geteuid(), anew=anew)
+
+
+def _require_place(path: Path, owner: int) -> None:
+    """Raise RecordError unless the record's owner has its directory, too: a link there may lead to another user's."""
+    place = os.lstat(path.parent)
+    if not stat.S_ISDIR(place.st_mode) or place.st_uid != owner:
+        raise RecordError("owner", f"{path} belongs to the user {owner}, and its directory does not")

@@ -17,9 +17,8 @@ for each rank again. On Linux those three are read from /proc here.
 from __future__ import annotations
 
 import os
-import stat
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
@@ -30,17 +29,20 @@ import psutil
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
+from yoloscope_exporter.collectors.budgets import Time
 from yoloscope_exporter.collectors.files import read, read_or_empty
 from yoloscope_exporter.collectors.procfs import point_psutil
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from yoloscope_exporter.collectors import Context, Trainer
 
 MAX_PROCESSES = 4096  # of one rank
 MAX_SEEN = 4096  # ranks that are remembered
+CYCLE_SECONDS = 2.0  # for reading all processes; half of it for those of one user: ranks may have thousands
 ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # they hold nothing any more, and nobody has asked for them yet
 #: How it shows that a process has ended while it was read, or may not be looked at.
 GONE = (psutil.Error, OSError, ValueError, IndexError)
@@ -104,6 +106,7 @@ class Processes:
         self._procfs = str(context.procfs)  # strings, because there are thousands of files
         self._ranks: dict[Trainer, _Rank] = {}
         self._seen: dict[Trainer, None] | None = None  # ranks that were followed, the last ones last
+        self._took: dict[int, float] = {}  # seconds that each user's took in the last cycle
 
     def collect(self) -> Iterator[Sample]:
         """Samples of every active rank."""
@@ -114,15 +117,25 @@ class Processes:
             for trainer in trainers.values()
         }
         self._seen = dict.fromkeys([*(seen or ()), *self._ranks][-MAX_SEEN:])
-        for trainer, rank in self._ranks.items():
-            self._follow(trainer, rank, trainers.keys() - {trainer.pid})
+        self._follow_all(trainers.keys())
         masks = [rank.affinity() for rank in self._ranks.values()]
         for trainer, rank in self._ranks.items():
             for role, total in rank.totals.items() if rank.last else ():  # nothing left to read: nothing to tell
                 yield from _samples((trainer.run, trainer.rank, role), total, masks)
-            yield from _shared_memory(f"{self._procfs}/{trainer.pid}/root/dev/shm", trainer)
+            yield from _shared_memory(f"{self._procfs}/{trainer.pid}/root", trainer)
         if self._ranks and not any(rank.last for rank in self._ranks.values()):
             self._require_processes()
+
+    def _follow_all(self, pids: AbstractSet[int]) -> None:
+        """Read the ranks' processes as far as there is time, of users whose take long after the others."""
+        time = Time(self._context.clock, CYCLE_SECONDS)
+        owners = {trainer: self._context.owner(trainer.run) for trainer in self._ranks}
+        for trainer in sorted(owners, key=lambda trainer: self._took.get(owners[trainer], 0.0)):
+            if time.left(owners[trainer]):  # else it stays as it was
+                begun = self._context.clock()
+                self._follow(trainer, self._ranks[trainer], set(pids - {trainer.pid}))
+                time.spend(owners[trainer], begun)
+        self._took = dict(time.spent)
 
     def _require_processes(self) -> None:
         """Tell a /proc without processes from ranks that have just ended."""
@@ -217,14 +230,19 @@ def _samples(label: tuple[str, ...], total: _Total, masks: Sequence[int]) -> Ite
         yield Sample(catalog.TRAIN_PROCESS_FAIR_CORES, label, fair_cores(total.affinity, masks))
 
 
-def _shared_memory(path: str, trainer: Trainer) -> Iterator[Sample]:
+def _shared_memory(root: str, trainer: Trainer) -> Iterator[Sample]:
     """The rank's own /dev/shm, where we may look into its mounts: as root, or as its user."""
     label = (trainer.run, trainer.rank)
-    with suppress(OSError, AttributeError):  # Windows has no statvfs
-        if stat.S_ISDIR(os.lstat(path).st_mode):  # a link would lead out of its mounts
-            room = os.statvfs(path)
-            yield Sample(catalog.TRAIN_SHM_SIZE_BYTES, label, float(room.f_blocks * room.f_frsize))
-            yield Sample(catalog.TRAIN_SHM_AVAILABLE_BYTES, label, float(room.f_bavail * room.f_frsize))
+    with suppress(OSError, AttributeError), ExitStack() as stack:  # Windows has no O_PATH
+        directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, directory)
+        for name in ("dev", "shm"):  # one by one: a link would lead out of its mounts
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+            directory = os.open(name, flags, dir_fd=directory)
+            stack.callback(os.close, directory)
+        room = os.fstatvfs(directory)
+        yield Sample(catalog.TRAIN_SHM_SIZE_BYTES, label, float(room.f_blocks * room.f_frsize))
+        yield Sample(catalog.TRAIN_SHM_AVAILABLE_BYTES, label, float(room.f_bavail * room.f_frsize))
 
 
 def fair_cores(affinity: int, masks: Sequence[int]) -> float:

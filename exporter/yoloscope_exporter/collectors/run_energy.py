@@ -34,6 +34,8 @@ GPU, CPU = catalog.ENERGY_SOURCES
 STORE_SECONDS = 10.0
 #: How long a rank is remembered that is not shown: an exporter that has just started shows none.
 FORGET_SECONDS = 300.0
+#: So many of those at most, those that were shown last: runs may come and go by the hundred.
+MOST_UNSEEN = 1024
 #: Modes of CPU time in which nothing of this machine ran.
 _IDLE = ("idle", "iowait", "steal")
 
@@ -202,8 +204,8 @@ class RunEnergy:
         """What each rank that is shown has drawn so far, by source."""
         now, clock = usage(self._context.latest()), self._context.clock()
         self.ledger.advance(now)
-        self._seen |= dict.fromkeys(now.began, clock)
-        self._seen = {who: seen for who, seen in self._seen.items() if clock - seen < FORGET_SECONDS}
+        unseen = [who for who, seen in self._seen.items() if who not in now.began and clock - seen < FORGET_SECONDS]
+        self._seen = {who: self._seen[who] for who in unseen[-MOST_UNSEEN:]} | dict.fromkeys(now.began, clock)
         self.ledger.forget(self._seen)
         if clock - self._stored >= STORE_SECONDS:
             self._stored = clock

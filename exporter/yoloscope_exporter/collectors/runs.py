@@ -7,7 +7,7 @@ counted by reason and owner, and said once.
 
 A run is known by its owner and its name. The label `run` is the name alone as long as that is enough; the owner's user
 id is added (`train/x@1000`) to runs over several nodes, whose ranks are joined by it, to the second of two owners' runs
-of one name, and to a name that ends as if it had been added.
+of one name, to a name that ends as if it had been added, and to one with letters that nobody sees.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from yoloscope_record.reader import READ_ATTEMPTS, Reader, Record
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
 from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, budgets, circumstances
-from yoloscope_exporter.collectors.budgets import Refusals, Time
+from yoloscope_exporter.collectors.budgets import Payers, Refusals, Time
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
@@ -151,6 +151,7 @@ class Runs:
         """Remember the context; nothing is read yet. A collection may take so many `seconds`, one owner half of it."""
         self._context, self._seconds = context, seconds
         self._refuse_one = Refusals(lambda reason: context.reject(NAME, reason))
+        self._payer = Payers(context.config().path_rootfs / "etc/subuid")
         self._devices = _Devices(context.latest)
         self._clear = Clearing(context.records)
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
@@ -158,7 +159,7 @@ class Runs:
         self._skipped: dict[str, int] = {}  # directories that there was no time for, and in how many cycles
         self._labels: dict[str, tuple[str, str]] = {}  # names and labels of the runs, by directory
         self._closed: set[str] = set()  # directories that may not be listed
-        self._owners: dict[int, float] = {}  # users with runs, and the seconds that theirs took in the last cycle
+        self._payers: dict[int, float] = {}  # users with runs, and the seconds that theirs took in the last cycle
         self._missed = False
         self._failed: set[str] = set()  # directories of which that was said
         self._most_open = _most_open()
@@ -173,6 +174,7 @@ class Runs:
         known, self._files = self._files, {}
         self._room = self._most_open - sum(file.reader.keeps for files in known.values() for file in files.values())
         self._devices.refresh()
+        self._payer.refresh()
         entries = self._directories()
         self._remove_old([Path(entry.path) for entry in entries if self._kind(entry) == _OVER], now)
         followed = self._followed(entries)
@@ -187,7 +189,7 @@ class Runs:
     def _samples(self, followed: Sequence[RunDirectory], now: float) -> Iterator[Sample]:
         """What was read, as samples."""
         shown = {entry: found for entry in followed if (found := self._shown(entry, now))}
-        granted = budgets.shares(_wanted(shown), MAX_ALL_SERIES)
+        granted = budgets.shares(self._wanted(shown), MAX_ALL_SERIES)
         self._label(shown)
         everybody = [record for files in shown.values() for record in _ranks(files)]
         self._restarts = circumstances.restarts(everybody, self._restarts)  # a job's next run may come before its last
@@ -265,11 +267,11 @@ class Runs:
         """
         runs = [entry for entry in entries if self._kind(entry) != _OVER]
         runs.sort(key=lambda run: (self._kind(run), -run.changed))
-        runs = budgets.in_turn(runs, lambda run: run.owner)
+        runs = budgets.in_turn(runs, lambda run: self._payer(run.owner))
         followed = runs[:MAX_RUNS]
-        turning = {entry.owner for entry in followed if self._kind(entry) != _LIVING}
+        turning = {self._payer(entry.owner) for entry in followed if self._kind(entry) != _LIVING}
         for entry in runs[MAX_RUNS:]:
-            if self._kind(entry) in (_LIVING, _NEW) and entry.owner not in turning:
+            if self._kind(entry) in (_LIVING, _NEW) and self._payer(entry.owner) not in turning:
                 self._refuse_one("runs", entry.owner)
         return followed
 
@@ -277,13 +279,22 @@ class Runs:
         """The runs' directories."""
         base = self._context.records
         try:
-            users = {str(Path(path).parent) for path in self._files} - {str(base)}
-            return list(paths.run_directories(base, sorted(users), self._not_followed))
+            known = sorted({str(Path(path).parent) for path in self._files} - {str(base)})
+            found = paths.run_directories(base, known, self._not_followed, users=self._at_work, payer=self._payer)
+            return list(found)
         except FileNotFoundError:
             self._log_missing()
             return []  # no training has been here yet
         except OSError as error:
             raise OSError(f"{base}: {error.strerror}; {_MOUNT}") from error
+
+    def _at_work(self) -> set[int]:
+        """The users who have processes here."""
+        found = set()
+        for entry in self._context.procfs.glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                found.add(os.stat(entry).st_uid)
+        return found
 
     def _not_followed(self, reason: str, owner: int, path: str) -> None:
         if self._refuse_one.once(reason, owner, path):
@@ -324,40 +335,41 @@ class Runs:
         Those that were busy come last.
         """
         time, series = Time(self._context.clock, self._seconds), defaultdict[int, int](int)
-        order = sorted(followed, key=lambda run: (self._owners.get(run.owner, 0.0), -self._skipped.get(run.path, 0)))
+        took, missed = self._payers, self._skipped
+        order = sorted(followed, key=lambda run: (took.get(self._payer(run.owner), 0.0), -missed.get(run.path, 0)))
         skipped: dict[str, int] = {}
         for entry in order:
             self._files[entry.path] = dict(known.get(entry.path, {}))
-            if not (time.left(entry.owner) and self._read(entry, now, time, series)):
+            if not (time.left(self._payer(entry.owner)) and self._read(entry, now, time, series)):
                 skipped[entry.path] = self._skipped.get(entry.path, 0) + 1
                 self._refuse_one("time", entry.owner)
         for entry in order:
             for file in [file for file in self._files[entry.path].values() if file.busy]:
-                begun = self._context.clock()
-                self._refresh(file, entry, now, READ_ATTEMPTS if time.left(entry.owner) else 0)
-                time.spend(entry.owner, begun)
+                begun, payer = self._context.clock(), self._payer(entry.owner)
+                self._refresh(file, entry, now, READ_ATTEMPTS if time.left(payer) else 0)
+                time.spend(payer, begun)
         self._skipped = skipped
-        self._owners = {entry.owner: time.spent[entry.owner] for entry in followed}
+        self._payers = dict(time.spent)
 
     def _read(self, entry: RunDirectory, now: float, time: Time, series: dict[int, int]) -> bool:
         """Read a run's records; False if there was no time for all of them."""
-        known, files = self._files[entry.path], dict[str, _File]()
+        known, files, payer = self._files[entry.path], dict[str, _File](), self._payer(entry.owner)
         begun = self._context.clock()
         names = self._names(entry)
-        time.spend(entry.owner, begun)
+        time.spend(payer, begun)
         for name, inode in names:
-            if not time.left(entry.owner):
+            if not time.left(payer):
                 self._files[entry.path] = {**known, **files}
                 return False
-            if name not in known and series[entry.owner] >= MAX_ALL_SERIES:
+            if name not in known and series[payer] >= MAX_ALL_SERIES:
                 self._refuse_one("series", entry.owner)
                 continue
             begun = self._context.clock()
             file = known.get(name) or _File(Reader(Path(entry.path, name), _accept))
             self._refresh(file, entry, now, 1, inode)
             files[name] = file
-            series[entry.owner] += file.record.series if file.record else 0
-            time.spend(entry.owner, begun)
+            series[payer] += file.record.series if file.record else 0
+            time.spend(payer, begun)
         self._files[entry.path] = files
         return True
 
@@ -436,16 +448,23 @@ class Runs:
 
     def _limited(self, entry: RunDirectory, files: Sequence[_File], granted: dict[int, int]) -> list[_File]:
         """As many of a run's records as have at most MAX_SERIES series together, and what was granted their owner."""
-        room, kept = MAX_SERIES, []
+        room, kept, payer = MAX_SERIES, [], self._payer(entry.owner)
         for file in files:
             room -= file.record.series if file.record else 0
-            if room < 0 or granted[entry.owner] < _series(file):
+            if room < 0 or granted[payer] < _series(file):
                 self._refuse_one("series", entry.owner)
                 _log.debug("the run of %s has more than its share of series", file.reader.path)
                 break
-            granted[entry.owner] -= _series(file)
+            granted[payer] -= _series(file)
             kept.append(file)
         return kept
+
+    def _wanted(self, shown: Mapping[RunDirectory, Sequence[_File]]) -> dict[int, int]:
+        """Series that the runs of each have who pays for them."""
+        wanted: defaultdict[int, int] = defaultdict(int)
+        for entry, files in shown.items():
+            wanted[self._payer(entry.owner)] += sum(map(_series, files))
+        return wanted
 
 
 def _most_open() -> int:
@@ -471,17 +490,16 @@ def _series(file: _File) -> int:
     return file.record.series + (RANK_SERIES if file.record.identity.kind == "rank" else 0)
 
 
-def _wanted(shown: Mapping[RunDirectory, Sequence[_File]]) -> dict[int, int]:
-    """Series that each owner's runs have."""
-    wanted: defaultdict[int, int] = defaultdict(int)
-    for entry, files in shown.items():
-        wanted[entry.owner] += sum(map(_series, files))
-    return wanted
+#: Letters that nobody sees, and blanks that nobody sees where they are: with them a name looks like another one.
+#: Of Unicode's Default_Ignorable_Code_Point those that Python calls printable, and the blanks that it does.
+_UNSEEN = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]|^ | $|  "
+)
 
 
 def _free_label(name: str, owner: int, taken: set[str], *, several: bool) -> str:
     """The label of a run on one node, or on several."""
-    if name not in taken and not several and not OWNED.search(name):
+    if name not in taken and not several and not OWNED.search(name) and not _UNSEEN.search(name):
         return name
     owned = f"{name}@{owner}"
     labels = chain((owned,), (f"{owned}-{number}" for number in count(2)))
@@ -542,7 +560,7 @@ class _Devices:
         self._latest = latest
         self._index: dict[str, str] = {}
         self._cut: set[str] = set()
-        self._seen: dict[tuple[str, ...], set[str]] = {}
+        self._seen: dict[tuple[str, ...], set[str]] = {}  # GPUs by run and rank; without either of other processes
         self._age = 0
 
     def refresh(self) -> None:
@@ -558,14 +576,18 @@ class _Devices:
                 self._seen[labels[3:5]].add(labels[0])
         self._cut = {gpu.partition("/")[0] for gpu in self._index.values() if "/" in gpu}
 
-    def of(self, who: tuple[str, str], facts: Mapping[str, str]) -> tuple[str, str] | None:
-        """Index and UUID of a rank's GPU; None while that is not certain, as of a GPU that MIG has cut."""
-        told = facts.get("gpu_uuid", "")
+    def of(self, who: tuple[str, str], facts: Mapping[str, str], *, alive: bool) -> tuple[str, str] | None:
+        """Index and UUID of a rank's GPU; None while that is not certain, as of a GPU that MIG has cut.
+
+        What the record says counts, of one that lives unless the driver sees ranks there and not this one: anybody
+        could claim a GPU that others train on, and with it a part of what it draws and does.
+        """
+        told, seen = facts.get("gpu_uuid", ""), self._seen.get(who, set())
         for uuid in (told, f"MIG-{told.removeprefix('GPU-')}"):  # CUDA tells that of an instance without its kind
             gpu = facts.get("gpu") or self._index.get(uuid)
-            if gpu and gpu not in self._cut:
+            others = any(gpu in gpus for (run, _), gpus in self._seen.items() if run)
+            if gpu and gpu not in self._cut and (gpu in seen or not (alive and others)):
                 return gpu, uuid
-        seen = self._seen.get(who, set())
         if len(seen) != 1:
             return None
         (gpu,) = seen
@@ -640,7 +662,7 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices, label: str
     yield Sample(catalog.TRAIN_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.RUN_FACTS)), 1.0)
     if any(facts.get(name) for name in catalog.JOB_FACTS):
         yield Sample(catalog.TRAIN_JOB_INFO, (*who, *(facts.get(name, "") for name in catalog.JOB_FACTS)), 1.0)
-    device = devices.of((label, who[1]), facts)
+    device = devices.of((label, who[1]), facts, alive=record.alive)
     if device is not None:
         yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
 
@@ -707,9 +729,8 @@ def job_of(path: Path) -> dict[str, str]:
 
 
 def _owner(record: Record) -> dict[str, str]:
-    """The file's owner, which nobody can make up, where this system knows the name."""
-    name = budgets.known_name(record.uid)
-    return {} if name is None else {"user": name}
+    """The file's owner, which nobody can make up: the name, or the number where this system does not know that."""
+    return {"user": budgets.user_name(record.uid)}
 
 
 def _merged(records: Sequence[Record]) -> list[Sample]:

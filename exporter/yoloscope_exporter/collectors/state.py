@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: More is not ours: two hundred ranks have some ten thousand bytes.
-MOST_BYTES = 1 << 20
+#: More is not ours: a thousand ranks with the longest names there may be have less than half of it.
+MOST_BYTES = 8 << 20
 
 
 def default_directory(environ: Mapping[str, str]) -> Path | None:
@@ -67,7 +67,7 @@ class StateFile:
             return
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            whole_files.replace(self._path, [json.dumps({"boot": self._boot, "state": state})])
+            whole_files.replace(self._path, [json.dumps({"boot": self._boot, "state": state}, ensure_ascii=False)])
         except OSError as error:
             if not self._warned:
                 _log.info("%s: counters of energy will not survive a restart: %s", self._path.parent, error)

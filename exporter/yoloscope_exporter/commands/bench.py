@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import psutil
-from rich.console import Console
 
 from yoloscope_exporter.bench import page, table
 from yoloscope_exporter.bench.formats import FORMATS
@@ -24,6 +23,7 @@ from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.language import joined, reason, say
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.system import KILLS_GROUPS, os
+from yoloscope_exporter.terminal import plain
 from yoloscope_exporter.tuning.processes import LeftBehindError
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def _computed_on(found: Found, machine: dict[str, Any]) -> str:
 
 def _measured(plan: Plan, out: Path | None) -> tuple[Found, bool, str]:
     """What was found, whether it was interrupted, and what went wrong as a whole."""
-    console = Console(stderr=True, highlight=False)
+    console = plain.console(stderr=True, highlight=False)
     session, interrupted, problem = None, False, ""
     try:
         with interruptible(), scratch() as folder, console.status("starting") as status:
@@ -287,7 +287,7 @@ def _measured(plan: Plan, out: Path | None) -> tuple[Found, bool, str]:
 
 
 def _show(plan: Plan, found: Found, machine: dict[str, Any]) -> None:
-    console = Console(highlight=False)
+    console = plain.console(highlight=False)
     for line in table.about(plan, found, machine):
         console.print(say(line), markup=False)
     console.print(table.terminal_table(found))

@@ -46,10 +46,10 @@ MAX_RESULTS_BYTES = 16 << 20  # a row per epoch
 
 def summaries(records: Path, runs: Sequence[Run]) -> list[tuple[Run, Summary]]:
     """What the runs came to by their records and their results."""
-    told, samples = [], postmortem.samples(records)
+    told, known = [], postmortem.everybody(records)
     for run in runs:
         with suppress(KeyError, UnknownRunError):  # the command ended before the run had begun
-            found = postmortem.read(records, run.name, samples)
+            found = postmortem.read(records, run.name, known)
             summary = replace(all_runs.summarize([found.store], found.run), run=run.name)
             told.append((run, _with_best(summary, run.folder) if summary.trains else summary))
     return told
@@ -156,6 +156,6 @@ def _is_ours(path: Path) -> bool:
     """Whether an earlier run has written it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and {"format", "run", "verdicts"} <= content.keys()

@@ -6,7 +6,6 @@ That exporter says that a run stands still, and not where; this asks, by the sam
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from yoloscope_record.paths import find_run
 
 from yoloscope_exporter import DIAGNOSIS_PATH
 from yoloscope_exporter.commands import launched
-from yoloscope_exporter.fetching import SourceError, fetch
+from yoloscope_exporter.fetching import SourceError, fetch, parsed
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def watch(url: str, records: Path, launch: str, tell: Callable[[str], None], end
 def _standing(url: str) -> Iterator[tuple[str, float]]:
     """Runs that stand still nobody knows where, and the Unix time since which they do."""
     with suppress(SourceError, ValueError, KeyError, TypeError, AttributeError):
-        for one in json.loads(fetch(f"{url}{DIAGNOSIS_PATH}", timeout=ANSWER_SECONDS))["runs"]:
+        for one in parsed(fetch(f"{url}{DIAGNOSIS_PATH}", timeout=ANSWER_SECONDS))["runs"]:
             if _stands(one) and not one.get("names", {}).get("hang_function"):
                 yield str(one["run"]), time.time() - float(one.get("signals", {}).get("last_batch_age", 0.0))
 

@@ -127,6 +127,7 @@ def _refusal(service: Service, language: str) -> str:
 def _serve(listen: Address | UnixAddress, queue: Queue, services: Sequence[Service], language: str) -> None:
     from yoloscope_exporter.notify.receiver import Inbox, application  # noqa: PLC0415 - `--help` needs no server
     from yoloscope_exporter.notify.sender import Sender  # noqa: PLC0415
+    from yoloscope_exporter.web.hosts import only_named  # noqa: PLC0415
     from yoloscope_exporter.web.server import bound, release  # noqa: PLC0415
 
     try:
@@ -161,7 +162,9 @@ def _serve(listen: Address | UnixAddress, queue: Queue, services: Sequence[Servi
         )
         fields = {"url": f"{url}/alerts", "to": ",".join(map(str, services)), "queue": str(queue.directory)}
         _log.info("listening", extra={"fields": fields})
-        _run(application(Inbox(queue, senders, language)), listening)
+        app = application(Inbox(queue, senders, language))
+        loopback = isinstance(listen, types.Address) and types.is_loopback(listen.host)
+        _run(only_named(app) if loopback else app, listening)
 
 
 def _run(app: ASGIApp, listening: socket.socket) -> None:

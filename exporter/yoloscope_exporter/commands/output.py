@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.language import say
-from yoloscope_exporter.system import whole_files
+from yoloscope_exporter.system import os, whole_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,13 +18,28 @@ def write(path: Path, texts: Iterable[str]) -> None:
     """Write `texts`, one after the other, to `path`; a file that was there stays whole until the new one is.
 
     Raises:
-        OSError: it cannot be written, or is there and not a regular file.
+        OSError: it cannot be written, is there and not a regular file, or was laid there by another user.
     """
+    _refuse_laid(path)
     there = path.resolve()
+    _refuse_laid(there)
     before = there.stat() if there.exists() else None
     if before and not stat.S_ISREG(before.st_mode):
         raise OSError(None, say("not a regular file; leave the option out to print"))
     whole_files.replace(there, texts, lambda new: _give(new, before) if before else new.chmod(0o666 & ~_umask()))
+
+
+def _refuse_laid(path: Path) -> None:
+    """Refuse a link or a file of another user in a folder that all users share, such as /tmp.
+
+    That is the kernel's own rule (fs.protected_symlinks, fs.protected_regular), which it applies to `open` alone: who
+    asks where a link leads, and replaces what is there, goes round it.
+    """
+    with suppress(FileNotFoundError):
+        folder, there = path.parent.stat(), path.lstat()
+        shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
+        if shared and there.st_uid not in {os.geteuid(), folder.st_uid}:
+            raise PermissionError(None, say("another user has laid it there; choose a folder of your own"))
 
 
 def _give(new: Path, before: os.stat_result) -> None:

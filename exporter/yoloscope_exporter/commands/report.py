@@ -17,7 +17,7 @@ from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config import types
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import markup, rules
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import joined, reason, say, text
 from yoloscope_exporter.recordings import postmortem, reader
@@ -323,7 +323,7 @@ def _in_words(comparison: Comparison, lost: float, found: Interval | None, least
 def _text(comparison: Comparison) -> str:
     runs = [summary for column in comparison.columns for summary in column.runs]
     title = say(" and ").join(dict.fromkeys(summary.run for summary in runs))
-    head = [f"# {title}", "", comparison_markdown(comparison), *promises(runs)]
+    head = [f"# {markup.name(title)}", "", comparison_markdown(comparison), *promises(runs)]
     return "\n".join([*head, *map(summary_markdown, runs)])
 
 
@@ -450,7 +450,7 @@ def _known(where: _Where, *, predictions: bool) -> str:
 def _last_stacks(records: Path, run: str) -> list[str]:
     """What the run's processes answered when they were asked last, dead ones included; nobody is asked now."""
     try:
-        inquiry = Inquiry(paths.find_run(records, run), lambda _: None)
+        inquiry = Inquiry(postmortem.place(records, run), lambda _: None)
     except OSError:
         return []
     try:

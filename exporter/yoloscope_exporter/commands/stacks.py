@@ -44,7 +44,7 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     name = _named(base, run) if run else _newest(base)
     counts: Counter[str] = Counter()
     try:
-        inquiry = Inquiry(paths.find_run(base, name), lambda reason: counts.update([reason]))
+        inquiry = Inquiry(postmortem.place(base, name), lambda reason: counts.update([reason]))
     except OSError as error:
         raise click.ClickException(
             say("no run {name!r} in {base}: {reason}", name=name, base=base, reason=reason(error))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import click
-from rich.console import Console
 from rich.live import Live
 
 from yoloscope_exporter.client.exporter import URL, Exporter, connect
@@ -24,13 +23,13 @@ from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.system import keyboard
-from yoloscope_exporter.terminal import browser, keys, navigation, overview, screen, timeline
+from yoloscope_exporter.terminal import browser, keys, navigation, overview, plain, screen, timeline
 from yoloscope_exporter.terminal.navigation import Scene, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
 
@@ -77,7 +76,7 @@ def top(exporter: str | None, recording: Path | None, interval: float, once: boo
     """  # noqa: D301 - click reads the backslash
     if exporter and recording:
         raise click.UsageError(say("choose one of --exporter and --recording"))
-    console = Console()
+    console = plain.console()
     if recording:
         replayed = _replay(recording)
         if once or not console.is_terminal:

@@ -13,7 +13,6 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from yoloscope_record import probes
 
 from yoloscope_exporter.commands import output
@@ -24,6 +23,7 @@ from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.service.interpreter import blind_option
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.system import KILLS_GROUPS
+from yoloscope_exporter.terminal import plain
 from yoloscope_exporter.tuning import search, table
 from yoloscope_exporter.tuning.processes import LeftBehindError
 from yoloscope_exporter.tuning.rounds import Result, tuned
@@ -32,6 +32,8 @@ from yoloscope_exporter.tuning.session import CannotProbeError, Session, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.console import Console
 
 
 _YOLO = re.compile(r"(yolo|ultralytics)[\w.-]*")
@@ -98,7 +100,7 @@ def tune(  # noqa: PLR0913 - a command's options
             )
         )
     onward = run_command.run.make_context("run", ["--", *command], parent=ctx) if go_on else None
-    console = Console(stderr=True, highlight=False)
+    console = plain.console(stderr=True, highlight=False)
     try:
         with interruptible(), _session([program, *command[1:]], budget, console) as session:
             result = tuned(session, _printer(console), batch=batch, changes=allow_changes)
@@ -189,7 +191,7 @@ def _typed(arguments: Mapping[str, Any]) -> str:
 
 
 def _text(result: Result, command: Sequence[str]) -> str:
-    console = Console(highlight=False)
+    console = plain.console(highlight=False)
     with console.capture() as capture:
         console.print(table.trials_table(result.trials, result.best))
     return "\n".join([capture.get().rstrip("\n"), *_conclusion(result, command), ""])

@@ -94,7 +94,8 @@ def _changes(name: str, mode: str) -> str:
 
 
 def _commented(lines: Sequence[str]) -> str:
-    return "".join(f"# {line}\n" for line in lines)
+    """Each as a comment of one line, whatever YAML takes for the end of one."""
+    return "".join(f"# {' '.join(line.splitlines())}\n" for line in lines)
 
 
 def _lines(arguments: Mapping[str, Any], mode: str) -> Iterator[str]:

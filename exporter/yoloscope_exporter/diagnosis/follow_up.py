@@ -47,6 +47,7 @@ class Past:
         settings: arguments in use.
         images_per_second, peak_bytes: of training, and of device memory; None where not known.
         told: its advice by the names of the verdicts.
+        user: whose run it is; empty where that does not matter.
     """
 
     run: str
@@ -57,6 +58,7 @@ class Past:
     images_per_second: float | None = None
     peak_bytes: float | None = None
     told: Mapping[str, Advice] = field(default_factory=dict)
+    user: str = ""
 
     def figure(self, unit: str) -> float | None:
         """What a forecast in this unit is about."""
@@ -148,7 +150,8 @@ def past(s: Signals, images_per_second: float | None, told: Mapping[str, Advice]
     settings = {name: value for name in ultralytics.EFFECTS if (value := _setting(name, s)) is not None}
     peak = s.numbers.get(Signals.cuda_batch_peak_bytes.name)
     identity = {name: s.facts.get(name, "") for name in IDENTITY}
-    return Past(s.run, s.rank, s.get(Signals.started), identity, settings, images_per_second, peak, told)
+    user = s.facts.get("user", "")
+    return Past(s.run, s.rank, s.get(Signals.started), identity, settings, images_per_second, peak, told, user)
 
 
 def _setting(name: str, s: Signals) -> Value | None:
@@ -228,21 +231,24 @@ class History:
             self._followed.pop(one, None)
 
     def _like(self, key: _Key) -> list[_Key]:
-        """Runs of the same model and data, by the same rank; itself included."""
-        cluster, _, rank = key
+        """The same user's runs of the same model and data, by the same rank; itself included."""
         identity = self._pasts[key].identity
+        return [other for other, one in self._of_user(key) if one.identity == identity]
+
+    def _of_user(self, key: _Key) -> list[tuple[_Key, Past]]:
+        """The same user's runs, by the same rank: nobody's run says what helps another one's."""
+        cluster, _, rank = key
+        user = self._pasts[key].user
         return [
-            other
+            (other, one)
             for other, one in self._pasts.items()
-            if (other[0], other[2]) == (cluster, rank) and one.identity == identity
+            if (other[0], other[2], one.user) == (cluster, rank, user)
         ]
 
     def _follow_ups(self, key: _Key) -> tuple[FollowUp, ...]:
         """What it followed; compared once for a run that is over, and anew for each that was learnt again."""
         if key not in self._followed:
-            ours = (key[0], key[2])
-            pasts = [one for (cluster, _, rank), one in self._pasts.items() if (cluster, rank) == ours]
-            self._followed[key] = follow_ups(pasts, self._pasts[key])
+            self._followed[key] = follow_ups([one for _, one in self._of_user(key)], self._pasts[key])
         return self._followed[key]
 
     def applied(self, diagnosis: Diagnosis) -> Diagnosis:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis import markup, units
 from yoloscope_exporter.language import joined, say, text
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ MOST_PATH = 100
 HEADS = (text("file"), text("read and decode"), text("computing"), text("what it is"))
 #: What is not in these figures.
 TRANSFORMS = text("transforms are not measured file by file")
+
+#: Fields of a file that are texts.
+_TEXTS = ("path", "rank", "format", "filesystem")
 
 
 class SlowFile(NamedTuple):
@@ -122,7 +125,7 @@ def _whole(text: str) -> int | None:
 def table(files: Sequence[SlowFile]) -> list[str]:
     """Lines of a table in Markdown."""
     rows = [row(file) for file in files]
-    told = [tuple(say(cell).replace("|", "\\|") for cell in one) for one in (HEADS, *rows)]
+    told = [tuple(markup.name(say(cell)) for cell in one) for one in (HEADS, *rows)]
     lines = [told[0], ("---",) * len(HEADS), *told[1:]]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
@@ -138,5 +141,17 @@ def to_json(files: Sequence[SlowFile]) -> list[dict[str, Any]]:
 
 
 def from_json(items: Iterable[Mapping[str, Any]]) -> tuple[SlowFile, ...]:
-    """What `to_json` told; fields that are not known here are left out."""
-    return tuple(SlowFile(**{name: item[name] for name in SlowFile._fields if name in item}) for item in items)
+    """What `to_json` told; fields that are not known here are left out.
+
+    Raises:
+        TypeError: one is of another type.
+    """
+    return tuple(_parsed({name: item[name] for name in SlowFile._fields if name in item}) for item in items)
+
+
+def _parsed(fields: Mapping[str, Any]) -> SlowFile:
+    for name, value in fields.items():
+        wanted = (bool,) if name == "repaired" else (str,) if name in _TEXTS else (int, float, type(None))
+        if not isinstance(value, wanted):
+            raise TypeError(f"{name} of a file is something else")
+    return SlowFile(**fields)

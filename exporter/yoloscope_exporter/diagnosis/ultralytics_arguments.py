@@ -6,6 +6,7 @@ is imported from it.
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,8 @@ PREDICT_EFFECTS: Mapping[str, tuple[str, ...]] = {
     "vid_stride": ("frames",),
     "visualize": ("files",),
 }
+#: Every argument that is ever advised.
+ADVISED = frozenset({*EFFECTS, *PREDICT_EFFECTS})
 
 #: `predict` reads so many files of a batch in threads, where there are three CPUs or more; here at the latest.
 READ_AT_ONCE, READ_AT_ONCE_SINCE = 8, (8, 4, 190)
@@ -161,7 +164,8 @@ def parsed(text: str) -> Value:
         return lowered == "true"
     for number in (int, float):
         with suppress(ValueError):
-            return number(text)
+            found = number(text)
+            return found if abs(found) < math.inf else text  # neither is NaN
     return text
 
 

@@ -6,11 +6,14 @@ import base64
 import http.client
 import json
 import re
+import socket
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from typing import IO, TYPE_CHECKING
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from yoloscope_exporter.config.types import is_loopback, url_parts
@@ -19,14 +22,19 @@ from yoloscope_exporter.language import reason, text
 if TYPE_CHECKING:
     from http.client import HTTPMessage, HTTPResponse
 
+    from typing_extensions import Self
+
 TIMEOUT_SECONDS = 30.0
 """Of one read; that of an answer as a whole is LONGEST_SECONDS."""
 LONGEST_SECONDS = 120.0
 """As long as a Prometheus takes for a query by default."""
 MOST_BYTES = 64_000_000
 _PIECE = 1 << 20
-#: Control characters but for line ends and tabs, and those that turn the direction of writing.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+MOST_SAID = 300
+"""Characters of what a server says of its refusal."""
+#: Control characters but for line ends and tabs, those that turn the direction of writing, other ends of lines than
+#: ours, and halves of characters, which cannot be written at all.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class SourceError(Exception):
@@ -41,6 +49,18 @@ class SourceError(Exception):
 def printable(text: str) -> str:
     """`text` without what would steer a terminal: names of runs and answers are anybody's."""
     return _UNPRINTABLE.sub("?", text)
+
+
+def parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    """The content of a JSON document of anybody's.
+
+    Raises:
+        ValueError: it is none, or nested too deeply.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def masked(url: str) -> str:
@@ -71,6 +91,18 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             request.remove_header("Authorization")
         return request
 
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
+    ) -> Any:  # noqa: ANN401 - the base class's
+        """The answer from there; ValueError where that is no address."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
 
 _SCHEMES = {"http": 80, "https": 443}
 
@@ -80,10 +112,75 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or _SCHEMES.get(parts.scheme)
 
 
-def opener(url: str) -> urllib.request.OpenerDirector:
+def opener(url: str, *handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
     """An opener for `url`. Clusters name a proxy for all, and it knows nothing of an exporter on the loopback."""
     local = is_loopback(urlsplit(url).hostname or "")
-    return urllib.request.build_opener(_Redirects, *([urllib.request.ProxyHandler({})] if local else []))
+    return urllib.request.build_opener(_Redirects, *([urllib.request.ProxyHandler({})] if local else []), *handlers)
+
+
+class _Deadline:
+    """Ends connections when the time for all of it is over.
+
+    A timeout is that of one read, and a server may send its head letter by letter.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """So many from now on."""
+        self._end = time.monotonic() + seconds
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._shut)
+        self._timer.daemon = True
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is."""
+        return time.monotonic() >= self._end
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        for one in self._sockets:
+            one.close()
+
+    def connect(self, *where: Any) -> socket.socket:  # noqa: ANN401 - the standard library's
+        """As `socket.create_connection`; a copy of the socket is kept, because TLS takes the other one over."""
+        made = socket.create_connection(*where)
+        self._sockets.append(made.dup())
+        return made
+
+    def _shut(self) -> None:
+        for one in list(self._sockets):
+            with suppress(OSError):  # it is closed already
+                one.shutdown(socket.SHUT_RDWR)
+
+
+class _Timed(urllib.request.AbstractHTTPHandler):
+    """Makes connections with a deadline."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def do_open(self, http_class: Any, req: urllib.request.Request, **given: Any) -> HTTPResponse:  # noqa: ANN401 - ...
+        """As the base class."""
+
+        def made(*where: Any, **how: Any) -> http.client.HTTPConnection:  # noqa: ANN401 - ...
+            connection: http.client.HTTPConnection = http_class(*where, **how)
+            connection._create_connection = self._deadline.connect  # type: ignore[attr-defined] # noqa: SLF001
+            return connection
+
+        return super().do_open(made, req, **given)
+
+
+class _HTTP(_Timed, urllib.request.HTTPHandler):
+    """Of `http`."""
+
+
+class _HTTPS(_Timed, urllib.request.HTTPSHandler):
+    """Of `https`."""
 
 
 def fetch(
@@ -106,23 +203,43 @@ def fetch(
     if parts.username is not None:
         pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
-    try:
-        with opener(request.full_url).open(request, timeout=timeout) as answer:
-            return _read(answer, host)
-    except urllib.error.HTTPError as error:
-        with error:
-            where, what = f"{host}{parts.path}", f"{error.code} {error.reason}{_said(error)}"
-            said = text("{where} answers {what}", where=printable(where), what=printable(what))
-            raise SourceError(said, error.code) from error
-    except (OSError, http.client.HTTPException) as error:
-        cause = getattr(error, "reason", error)
-        why = reason(cause) if isinstance(cause, OSError) else text(printable(str(cause)))
-        raise SourceError(text("{host} does not answer: {why}", host=printable(host), why=why)) from error
+    with _Deadline(LONGEST_SECONDS) as deadline:
+        try:
+            handlers = _HTTP(deadline), _HTTPS(deadline)
+            with opener(request.full_url, *handlers).open(request, timeout=timeout) as answer:
+                return _read(answer, host, deadline)
+        except urllib.error.HTTPError as error:
+            raise _refused(error, f"{host}{parts.path}") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:  # the last one of addresses of redirects
+            raise _too_slow(host) if deadline.over else _silent(error, host) from error
 
 
-def _read(answer: HTTPResponse, host: str) -> bytes:
-    """The whole body, within limits; a server that dribbles holds nobody up."""
-    end, body = time.monotonic() + LONGEST_SECONDS, bytearray()
+def _refused(error: urllib.error.HTTPError, where: str) -> SourceError:
+    """Another status than 200, with the reason a Prometheus gives."""
+    with error:
+        try:
+            said = f": {parsed(error.read(_PIECE))['error']}"
+        except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+            said = ""
+    what = printable(f"{error.code} {error.reason}{said}"[:MOST_SAID])
+    return SourceError(text("{where} answers {what}", where=printable(where), what=what), error.code)
+
+
+def _silent(error: Exception, host: str) -> SourceError:
+    """No answer, or none of HTTP."""
+    cause = getattr(error, "reason", error)
+    why = reason(cause) if isinstance(cause, OSError) else text(printable(str(cause)[:MOST_SAID]))
+    return SourceError(text("{host} does not answer: {why}", host=printable(host), why=why))
+
+
+def _too_slow(host: str) -> SourceError:
+    said = text("{host} takes more than {longest_seconds:g} s to answer", host=host, longest_seconds=LONGEST_SECONDS)
+    return SourceError(said)
+
+
+def _read(answer: HTTPResponse, host: str, deadline: _Deadline) -> bytes:
+    """The whole body, within limits."""
+    body = bytearray()
     while piece := answer.read1(_PIECE):
         body += piece
         if len(body) > MOST_BYTES:
@@ -133,18 +250,6 @@ def _read(answer: HTTPResponse, host: str) -> bytes:
                     most_bytes=MOST_BYTES // 10**6,
                 )
             )
-        if time.monotonic() > end:
-            raise SourceError(
-                text(
-                    "{host} takes more than {longest_seconds:g} s to answer", host=host, longest_seconds=LONGEST_SECONDS
-                )
-            )
+    if deadline.over:
+        raise _too_slow(host)
     return bytes(body)
-
-
-def _said(error: urllib.error.HTTPError) -> str:
-    """The reason a Prometheus gives for refusing."""
-    try:
-        return f": {json.loads(error.read(_PIECE))['error']}"
-    except (ValueError, KeyError, TypeError, OSError):
-        return ""

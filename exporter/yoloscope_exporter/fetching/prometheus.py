@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import urllib.parse
+from math import isfinite
 from typing import Any
 
-from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked
+from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked, parsed
 from yoloscope_exporter.language import text
 
 #: A series as Prometheus tells it: `metric` (labels), and `value` (time, number) or `values` (several of them).
@@ -34,11 +34,32 @@ def course(  # noqa: PLR0913, PLR0917 - of the API
 def _asked(url: str, path: str, timeout: float, **parameters: str) -> list[Series]:
     body = urllib.parse.urlencode(parameters).encode()
     try:
-        answer = json.loads(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout))
-        result: list[Series] = answer["data"]["result"]
-    except (ValueError, KeyError, TypeError) as error:
+        answer = parsed(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout))
+        return _series(answer["data"]["result"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(text("{url} answers, but is not a Prometheus", url=masked(url))) from error
-    return result
+
+
+def _series(result: object) -> list[Series]:
+    """Those with numbers, as Prometheus tells them; others are native histograms."""
+    if not isinstance(result, list):
+        raise TypeError("the result is no list")
+    return [_checked(one) for one in result if one.keys() & {"value", "values"}]
+
+
+def _checked(series: Series) -> Series:
+    """One as Prometheus tells it: labels are texts, and each value is a number at a moment.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is something else.
+    """
+    if not all(isinstance(text, str) for label in series["metric"].items() for text in label):
+        raise TypeError("a label is no text")
+    for time, value in series["values"] if "values" in series else [series["value"]]:
+        if not isfinite(time):
+            raise ValueError("a moment is no number")
+        float(value)
+    return series
 
 
 def quoted(value: str) -> str:

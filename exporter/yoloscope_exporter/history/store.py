@@ -7,12 +7,13 @@ two snapshots that are kept; of a gauge what was between is not known.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Final
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.collectors.budgets import shares
 from yoloscope_exporter.history.courses import KEPT
 from yoloscope_exporter.history.events import Event, changes, facts
 from yoloscope_exporter.measures.evaluate import Evaluator, Inside
@@ -35,6 +36,8 @@ NOW: Final = 60.0
 #: Most series that are kept; each takes about 6 kB. A node with 8 GPUs and 8 ranks of 8 workers has about 500.
 MOST_SERIES: Final = 1500
 MOST_EVENTS: Final = 500
+#: Where whose a run is stands among the labels of what tells it.
+_INFOS: Final = {m.name: m.labels.index("user") for m in (catalog.TRAIN_RUN_INFO, catalog.PREDICT_RUN_INFO)}
 #: A clock that is set back by at most so many seconds is waited for.
 CATCH_UP: Final = 60.0
 
@@ -95,7 +98,8 @@ class History:
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._facts: Facts | None = None
-        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self._events: list[Event] = []
+        self._users: dict[str, str] = {}  # whose the runs are, where that is told
         self._clear()
 
     def _clear(self) -> None:
@@ -116,6 +120,7 @@ class History:
             if not due:
                 return
             everything = tuple(samples)
+            self._users = self._users_now(everything)
             self._note(now, everything)
             wanted = self._admitted([sample for sample in everything if sample.metric.name in KEPT])
             for kept in due:
@@ -131,19 +136,45 @@ class History:
     def _note(self, now: float, samples: Sequence[Sample]) -> None:
         after = facts(samples, self._facts)
         if self._facts is not None:
-            self._events.extend(Event(next(self._numbers), now, *change) for change in changes(self._facts, after))
+            self._events += [Event(next(self._numbers), now, *change) for change in changes(self._facts, after)]
+            self._forget_events()
         self._facts = after
+
+    def _forget_events(self) -> None:
+        """The oldest of whose there are most, while there are too many: nobody's push out another one's."""
+        while (excess := len(self._events) - MOST_EVENTS) > 0:
+            whose = [self._users.get(event.run, event.run) for event in self._events]
+            (user, most), *others = Counter(whose).most_common(2)
+            excess = min(excess, max(most - others[0][1], 1) if others else excess)
+            gone = set(islice((place for place, one in enumerate(whose) if one == user), excess))
+            self._events = [event for place, event in enumerate(self._events) if place not in gone]
+
+    def _users_now(self, samples: Iterable[Sample]) -> dict[str, str]:
+        """Whose the runs are, those of which there are events included."""
+        past = {event.run: self._users[event.run] for event in self._events if event.run in self._users}
+        return past | {
+            sample.labels[0]: sample.labels[_INFOS[sample.metric.name]]
+            for sample in samples
+            if sample.metric.name in _INFOS
+        }
 
     # --- room for so many series -----------------------------------------------------------------------------------
 
     def _admitted(self, samples: list[Sample]) -> list[Sample]:
-        """The samples of as many runs as there is room for: those that are alive first, then those known already."""
+        """The samples of as many runs as there is room for, shared out among their users.
+
+        Of each those that are alive come first, then those known already.
+        """
         sizes = Counter(_run(sample.metric, sample.labels) for sample in samples)
         alive = {sample.labels[0] for sample in samples if sample.metric.name == catalog.TRAIN_UP.name and sample.value}
-        room, admitted = self._most - sizes.pop("", 0), set()
+        room, admitted, wanted = max(self._most - sizes.pop("", 0), 0), set(), Counter[str]()
+        for run, size in sizes.items():
+            wanted[self._users.get(run, "")] += size
+        left = shares(wanted, room)
         for run in sorted(sizes, key=lambda run: (run not in alive, run not in self._runs)):
-            room -= sizes[run]
-            if room >= 0:
+            user = self._users.get(run, "")
+            if sizes[run] <= left[user]:
+                left[user] -= sizes[run]
                 admitted.add(run)
         self.left_out = len(sizes) - len(admitted)
         self._runs = frozenset(admitted)

@@ -18,6 +18,9 @@ _PUNCTUATION = {"; ": "\uff1b", ", ": "\uff0c", ": ": "\uff1a", " (": "\uff08", 
 _PLACEHOLDER = re.compile(r"(?<!\{)(\{[^{}]+(?:\{[^{}]*\}[^{}]*)*\})(?!\})")
 #: What `joined` makes of names and numbers.
 _LIST = re.compile(r"\{_\d+\}(, \{_\d+\})+")
+#: Characters of a text and of a clause that are recognised, and clauses within clauses: what an exporter tells is
+#: anybody's, and a clause takes the square of its length.
+MOST_TOLD, MOST_RECOGNISED, MOST_NESTED = 4000, 500, 8
 #: `workers=12 cache=ram`, which is typed in any language.
 _ARGUMENTS = re.compile(r"\w+=\S*(?: \w+=\S*)*")
 
@@ -44,7 +47,7 @@ def _filled(told: Text) -> str:
     if told.chinese:
         return told.chinese
     if not told.values:
-        return _recognised(told)
+        return _recognised(told) if len(told) <= MOST_TOLD else told
     names = _LIST.fullmatch(told.key) and not any(isinstance(value, Text) for value in told.values.values())
     template = told.key.replace(", ", "\u3001") if names else template_of(told.key)
     return filled(template, {name: _value(value) for name, value in told.values.items()})
@@ -96,31 +99,35 @@ def _names(template: str) -> Iterator[str]:
 # --- finished English -------------------------------------------------------------------------------------------------
 
 
-def _recognised(told: str) -> str:
+def _recognised(told: str, depth: int = 0) -> str:
     """The translation of what is a text as a whole, else clause by clause."""
     if told in TEXTS:
         return TEXTS[told]
-    return "\uff1b".join(map(_clause, told.split(BETWEEN)))
+    return "\uff1b".join(_clause(clause, depth + 1) for clause in told.split(BETWEEN))
 
 
-def _clause(told: str) -> str:
+def _clause(told: str, depth: int) -> str:
     name, colon, rest = told.partition(": ")
     if told in TEXTS:
         return TEXTS[told]
+    if depth > MOST_NESTED:
+        return told
     if rest not in TEXTS and (found := _found(told)):
         chinese, values = found
-        return _PLACEHOLDER.sub(lambda place: _prose(values[_name(place[1])]), chinese)
-    known = _recognised(rest) if colon else rest
+        return _PLACEHOLDER.sub(lambda place: _prose(values[_name(place[1])], depth), chinese)
+    known = _recognised(rest, depth) if colon else rest
     return f"{name}\uff1a{known}" if known != rest else told
 
 
-def _prose(value: str) -> str:
+def _prose(value: str, depth: int) -> str:
     """A value that is a text itself; a single word is a name."""
-    return _recognised(value) if " " in value else value
+    return _recognised(value, depth) if " " in value else value
 
 
 def _found(told: str) -> tuple[str, dict[str, str]] | None:
     """The Chinese template with its values, of the pattern that says the most."""
+    if len(told) > MOST_RECOGNISED:
+        return None
     for pattern, chinese in _patterns():
         if match := pattern.fullmatch(told):
             return chinese, match.groupdict()

@@ -172,9 +172,9 @@ def _links(alert: Alert, language: str) -> tuple[tuple[str, str], ...]:
 
 
 def _clean(text: str) -> str:
-    """Without control characters, and without what HTML and Slack take for a tag: names of runs are anybody's."""
+    """Without control characters, and without what services take for a tag or a link: names of runs are anybody's."""
     printable = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
-    return re.sub(r"<(?=[A-Za-z/!@#])", "\uff1c", printable).strip()
+    return re.sub(r"\](?=\()", "\uff3d", re.sub(r"<(?=[A-Za-z/!@#])", "\uff1c", printable)).strip()
 
 
 def one_line(text: str) -> str:

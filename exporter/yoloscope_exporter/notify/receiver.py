@@ -15,7 +15,7 @@ from starlette.routing import Route
 from yoloscope_exporter.notify.alerts import WebhookError, parse
 from yoloscope_exporter.notify.messages import of_group
 from yoloscope_exporter.notify.queue import QueueFullError
-from yoloscope_exporter.web.responses import text
+from yoloscope_exporter.web.responses import header, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,9 @@ async def _healthy(_request: Request) -> Response:
 
 
 async def _alerts(inbox: Inbox, request: Request) -> Response:
+    # Any web page may have a browser on this machine send text or a form to it; of JSON the browser asks before.
+    if header(request.scope, b"content-type").partition(";")[0].strip().lower() != "application/json":
+        return text(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "only application/json, as Alertmanager sends it")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -50,8 +50,11 @@ class Service:
         """
         from yoloscope_exporter.notify import robots  # noqa: PLC0415 - needs Apprise
 
-        url = robots.schemed(url.strip())
-        schema = urlsplit(url).scheme
+        try:
+            url = robots.schemed(url.strip())
+            schema = urlsplit(url).scheme
+        except ValueError:
+            url = schema = ""
         found = _robot(robots.ROBOTS[schema], url) if schema in robots.ROBOTS else _plugin(url)
         if found is None:
             raise AddressError(

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import keeping, paths, reader
 from yoloscope_record.file_format import Identity, RecordError, Row, slug
@@ -21,7 +21,7 @@ from yoloscope_record.reader import Reader
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.collectors import Context, circumstances
+from yoloscope_exporter.collectors import ActiveRanks, Context, circumstances
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_exporter.config import defaults
 from yoloscope_exporter.language import text
@@ -30,7 +30,7 @@ from yoloscope_exporter.measures.training import STEP_PHASES
 from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Key = tuple[str, str]
 
@@ -106,14 +106,19 @@ def of_results(records: Path, wanted: str) -> list[str]:
     """Runs whose results lie there, this user's first, and of these the newest.
 
     That is the folder of a training, a prediction or a validation; of an export the file or folder that it wrote, or
-    the folder in which that lies.
+    the folder in which that lies. A run may say that it is anybody's: only those of this user count, and of whose the
+    folder or file is.
     """
     places, found = {os.path.abspath(wanted), os.path.realpath(wanted)} if wanted else set(), []
+    users = {os.geteuid()}
+    with suppress(OSError):
+        users.add(os.stat(wanted).st_uid)
     for path in paths.record_files(records, ("rank", *catalog.PREDICTIONS)):
         with suppress(RecordError, OSError):
             record = Reader(path).read()
             exported = record.facts.get("exported", "")
-            if places & {record.facts.get("save_dir", ""), exported, os.path.dirname(exported)}:
+            there = places & {record.facts.get("save_dir", ""), exported, os.path.dirname(exported)}
+            if there and record.uid in users:
                 found.append((record.uid == os.geteuid(), record.created, record.identity.run))
     return [run for *_, run in sorted(found, reverse=True)]
 
@@ -143,27 +148,35 @@ def runs(base: Path, *, predictions: bool = False) -> list[str]:
     starts += [catalog.PREDICT_START_TIMESTAMP_SECONDS] if predictions else []
     started = {
         sample.labels[0]: sample.value
-        for sample in samples(base)
+        for sample in everybody(base).samples
         if sample.metric in starts and isinstance(sample.value, float)
     }
     return sorted(started, key=lambda run: started[run], reverse=True)
 
 
-def read(base: Path, run: str, known: Sequence[Sample] | None = None) -> PostMortem:
-    """What the records of `run` in `base` hold; `known` are their `samples`, where several runs are read.
+class Known(NamedTuple):
+    """What all records in a directory hold now, and where those of a run lie, by its label."""
+
+    samples: tuple[Sample, ...]
+    place: Callable[[str], Path | None]
+
+
+def read(base: Path, run: str, known: Known | None = None) -> PostMortem:
+    """What the records of `run` in `base` hold; `known` is what all of them do, where several runs are read.
 
     Raises:
         KeyError: there is no such run in `base`.
     """
-    everything = samples(base) if known is None else known
-    run = _label(everything, run)
-    found = [sample for sample in everything if sample.labels[:1] == (run,)]
+    everything = everybody(base) if known is None else known
+    run = _label(everything.samples, run)
+    found = [sample for sample in everything.samples if sample.labels[:1] == (run,)]
     ranks = sorted({sample.labels[1] for sample in found if sample.metric == catalog.TRAIN_UP})
     if not ranks and any(sample.metric == catalog.PREDICT_UP for sample in found):
         return PostMortem(run, base, _predicted(found), {}, {})
     if not ranks:
         raise KeyError(run)
-    rows = {rank: _ring(base, run, rank) for rank in ranks}
+    there = everything.place(run) or paths.find_run(base, run)  # two users may have runs of one name
+    rows = {rank: _ring(there / Identity(run, rank).filename) for rank in ranks}
     store, end = Store(), _end(found)
     moments: dict[float, list[Sample]] = {}
     for rank in ranks:
@@ -174,7 +187,13 @@ def read(base: Path, run: str, known: Sequence[Sample] | None = None) -> PostMor
         if moment < end:
             store.add(moment, moments[moment])
     store.add(end, found)
-    return PostMortem(run, base, store, rows, {rank: _state(base, run, rank) for rank in ranks})
+    return PostMortem(run, base, store, rows, {rank: _state(there / Identity(run, rank).filename) for rank in ranks})
+
+
+def place(base: Path, run: str) -> Path:
+    """The directory of the records that `read` would read."""
+    known = everybody(base)
+    return known.place(_label(known.samples, run)) or paths.find_run(base, run)
 
 
 def _label(samples: Sequence[Sample], wanted: str) -> str:
@@ -185,22 +204,19 @@ def _label(samples: Sequence[Sample], wanted: str) -> str:
     return own if own in labels else next(others, wanted)
 
 
-def samples(base: Path) -> list[Sample]:
+def everybody(base: Path) -> Known:
     """What all records in `base` hold now."""
+    ranks = ActiveRanks()
     forever = replace(defaults(), runs_keep=math.inf, runs_keep_killed=math.inf, runs_remove_after=math.inf)
     context = Context(
-        Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, config=lambda: forever
+        Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, ranks, config=lambda: forever
     )
-    return list(Runs(context, math.inf).collect())
+    return Known(tuple(Runs(context, math.inf).collect()), ranks.place)
 
 
-def _path(base: Path, run: str, rank: str) -> Path:
-    return paths.find_run(base, run) / Identity(run, rank).filename
-
-
-def _ring(base: Path, run: str, rank: str) -> list[Row]:
+def _ring(path: Path) -> list[Row]:
     try:
-        rows = reader.read_ring(_path(base, run, rank))
+        rows = reader.read_ring(path)
     except RecordError:
         return []
     return [_possible(row) for row in rows if 0.0 <= row.time <= catalog.LAST_MOMENT]
@@ -211,9 +227,9 @@ def _possible(row: Row) -> Row:
     return Row(*(value if 0.0 <= value <= catalog.MOST else math.nan for value in row))
 
 
-def _state(base: Path, run: str, rank: str) -> str:
+def _state(path: Path) -> str:
     try:
-        return Reader(_path(base, run, rank)).read().state
+        return Reader(path).read().state
     except RecordError:
         return "unknown"
 

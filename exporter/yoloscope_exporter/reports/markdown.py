@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules, slow_files, units
+from yoloscope_exporter.diagnosis import markup, rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.reports.comparison import PAIR, about
@@ -38,12 +38,12 @@ EXPORT_HEADS = ("format", "time", "size")
 def summary_markdown(summary: Summary) -> str:
     """One run as Markdown: figures, time budget, epochs, workers, verdicts."""
     parts = [
-        f"# {summary.run}",
+        f"# {markup.name(summary.run)}",
         "",
         about_run(summary),
     ]
     parts += ["", f"| {say('figure')} | |", "|---|---|"]
-    parts += [f"| {say(name)} | {value} |" for name, value in facts_of_predictions(summary).items()]
+    parts += [f"| {say(name)} | {markup.name(value)} |" for name, value in facts_of_predictions(summary).items()]
     parts += [
         f"| {say(quantity.title)} | {shown(quantity, summary.figures[name].value, summary.figures[name].estimate)} |"
         for name, quantity in QUANTITIES.items()
@@ -51,7 +51,7 @@ def summary_markdown(summary: Summary) -> str:
     ]
     parts += _budget_lines(summary) + _export_lines(summary) + _epoch_lines(summary) + _worker_lines(summary)
     parts += _file_lines(summary) + _verdict_lines(summary)
-    parts += ["", *(f"- {say(note)}" for note in summary.notes)] if summary.notes else []
+    parts += ["", *(f"- {markup.words(say(note))}" for note in summary.notes)] if summary.notes else []
     return "\n".join(parts) + "\n"
 
 
@@ -74,7 +74,7 @@ def _budget_lines(summary: Summary) -> list[str]:
 def _export_lines(summary: Summary) -> list[str]:
     if not summary.exports:
         return []
-    rows = (_line(cells) for cells in export_rows(summary))
+    rows = (_line(list(map(markup.name, cells))) for cells in export_rows(summary))
     return ["", f"## {say('Exports')}", "", *heads(*EXPORT_HEADS), *rows]
 
 
@@ -121,7 +121,8 @@ def _worker_lines(summary: Summary) -> list[str]:
     lines += heads("rank", "worker", "batches", "time per batch", "computing")
     for w in summary.workers:
         computing = _or_dash(w.computing, units.percent)
-        lines.append(f"| {w.rank} | {w.name} | {w.batches:.0f} | {units.milliseconds(w.seconds)} | {computing} |")
+        who = " | ".join(map(markup.name, (w.rank, w.name)))
+        lines.append(f"| {who} | {w.batches:.0f} | {units.milliseconds(w.seconds)} | {computing} |")
     return lines
 
 
@@ -153,22 +154,30 @@ def about_run(summary: Summary) -> str:
 
 def verdict_line(verdict: Verdict, rank: str = "") -> str:
     """A verdict as an item of a list."""
-    cause = text(" Cause: {cause}.", cause=verdict.cause) if verdict.name in rules.EXPLAINED else ""
-    fix = text(" Fix: `{fix}`.", fix=verdict.fix) if verdict.fix else ""
+    cause = text(" Cause: {cause}.", cause=_told(verdict.cause)) if verdict.name in rules.EXPLAINED else ""
+    fix = text(" Fix: `{fix}`.", fix=markup.typed(say(verdict.fix))) if verdict.fix else ""
     effect = text(" Changes: {effect}.", effect=effect_in_words(verdict.advice)) if verdict.advice.effect else ""
-    gain = text(" Gain: {gain}.", gain=verdict.gain) if verdict.gain else ""
-    told = say(joined((text("{evidence}.", evidence=verdict.evidence), cause, fix, effect, gain), ""))
+    gain = text(" Gain: {gain}.", gain=_told(verdict.gain)) if verdict.gain else ""
+    told = say(joined((text("{evidence}.", evidence=_told(verdict.evidence)), cause, fix, effect, gain), ""))
     severity = text(verdict.severity)
     if not rank:
         return say("- **{name}** ({severity}): {told}", name=verdict.name, severity=severity, told=told)
     return say(
-        "- rank {rank}: **{name}** ({severity}): {told}", rank=rank, name=verdict.name, severity=severity, told=told
+        "- rank {rank}: **{name}** ({severity}): {told}",
+        rank=markup.name(rank),
+        name=verdict.name,
+        severity=severity,
+        told=told,
     )
+
+
+def _told(sentence: str) -> str:
+    return markup.words(say(sentence))
 
 
 def comparison_markdown(comparison: Comparison) -> str:
     """The comparison as tables."""
-    titles = [column.title for column in comparison.columns]
+    titles = [markup.name(column.title) for column in comparison.columns]
     pair = len(titles) == PAIR
     heads = ["", *titles, *([say("change"), say("certainty")] if pair else [])]
     lines = [_line(heads), "|---" * len(heads) + "|"]
@@ -179,8 +188,9 @@ def comparison_markdown(comparison: Comparison) -> str:
         lines.append(_line([row.title, *cells]))
     lines += ["", *about(comparison)]
     if comparison.differences:
-        lines += ["", _line([say("configuration"), *(column.name for column in comparison.columns)])]
-        lines += ["|---" * (1 + len(titles)) + "|", *map(_line, comparison.differences)]
+        lines += ["", _line([say("configuration"), *(markup.name(column.name) for column in comparison.columns)])]
+        lines += ["|---" * (1 + len(titles)) + "|"]
+        lines += [_line(list(map(markup.name, cells))) for cells in comparison.differences]
     return "\n".join(lines) + "\n"
 
 

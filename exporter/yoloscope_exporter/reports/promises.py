@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.diagnosis import markup
 from yoloscope_exporter.diagnosis.follow_up import FollowUp, follow_ups, heeding
 from yoloscope_exporter.language import joined, say
 
@@ -50,5 +51,5 @@ def followed(summaries: Sequence[Summary]) -> list[str]:
 
 def promises(summaries: Sequence[Summary]) -> list[str]:
     """The same as Markdown; nothing where nothing was followed."""
-    lines = [f"- {say(line)}" for line in followed(summaries)]
+    lines = [f"- {markup.words(say(line))}" for line in followed(summaries)]
     return [f"## {say('Promised and delivered')}", "", *lines, ""] if lines else []

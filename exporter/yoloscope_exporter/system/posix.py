@@ -41,6 +41,7 @@ __all__ = [
     "take",
     "unload",
     "user_name",
+    "user_number",
     "written_files",
 ]
 
@@ -183,6 +184,14 @@ def user_name(uid: int) -> str | None:
     """The name of a user; None where this machine, or this container, has none for the number."""
     try:
         return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def user_number(name: str) -> int | None:
+    """The number of a user; None where this machine has none of that name."""
+    try:
+        return pwd.getpwnam(name).pw_uid
     except KeyError:
         return None
 

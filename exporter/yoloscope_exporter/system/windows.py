@@ -39,6 +39,7 @@ __all__ = [
     "take",
     "unload",
     "user_name",
+    "user_number",
     "written_files",
 ]
 
@@ -174,6 +175,11 @@ def user_name(uid: int) -> str | None:  # noqa: ARG001 - they are all 0
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return None
+
+
+def user_number(name: str) -> int | None:  # noqa: ARG001 - they have none
+    """Nobody's."""
+    return None
 
 
 def unload(handle: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import prediction_totals, rules, slow_files, units
+from yoloscope_exporter.diagnosis import markup, prediction_totals, rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import clock, local_time
@@ -156,15 +156,16 @@ def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, ve
     """For a ticket or a wiki: one table per rank, another one of its slowest files."""
     parts = [f"# {say('Diagnosis')}\n"]
     for diagnosis in diagnoses:
-        parts.append(f"## {say(heading(diagnosis))}\n")
+        parts.append(f"## {markup.name(say(heading(diagnosis)))}\n")
         nothing = say("No verdict: {why}.", why=why_unknown(diagnosis)) + "\n"
         parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else nothing)
         if diagnosis.followed:
-            told = [say("Promised and delivered:"), "", *(f"- {say(str(one))}" for one in diagnosis.followed)]
+            lines = [f"- {markup.words(say(str(one)))}" for one in diagnosis.followed]
+            told = [say("Promised and delivered:"), "", *lines]
             parts.append("\n".join(told) + "\n")
         if verbose and diagnosis.slow_files:
             parts.append("\n".join([say("Slowest files:"), "", *slow_files.table(diagnosis.slow_files)]) + "\n")
-    parts += [f"- {say(note)}" for note in notes]
+    parts += [f"- {markup.words(say(note))}" for note in notes]
     return "\n".join(parts) + "\n"
 
 
@@ -176,6 +177,8 @@ def _table(verdicts: Sequence[Verdict]) -> str:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for v in verdicts:
         effect = effect_in_words(v.advice) if v.advice.arguments else ""
-        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{say(v.verify)}`", v.fix, effect, v.gain or "")
-        lines.append("| " + " | ".join(say(cell).replace("|", "\\|") for cell in cells) + " |")
+        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, v.fix, effect, v.gain or "")
+        told = [markup.words(say(cell)) for cell in cells]
+        told.insert(4, f"`{markup.typed(say(v.verify))}`".replace("|", "\\|"))
+        lines.append(f"| {' | '.join(told)} |")
     return "\n".join(lines) + "\n"

@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.terminal import plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,7 +18,7 @@ def shown(doing: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console  # noqa: PLC0415 - for terminals alone
+    from rich.text import Text  # noqa: PLC0415 - for terminals alone
 
-    with Console(stderr=True).status(doing, spinner="line"):
+    with plain.console(stderr=True).status(Text(doing), spinner="line"):
         yield

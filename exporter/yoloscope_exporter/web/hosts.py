@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PORT = re.compile(r":\d*$")
 
 
-def only_named(app: ASGIApp, names: Iterable[str]) -> ASGIApp:
+def only_named(app: ASGIApp, names: Iterable[str] = ()) -> ASGIApp:
     """`app` for requests to an address, to `localhost`, to this machine's name or to one of `names`; else 421."""
     known = {"", "localhost", socket.gethostname().lower(), *map(str.lower, names)}
 
@@ -43,5 +43,5 @@ def _is_address(host: str) -> bool:
 
 _REFUSED = text(
     HTTPStatus.MISDIRECTED_REQUEST,
-    "this exporter listens on the loopback and answers to localhost, addresses and --web.allowed-hosts only",
+    "this listens on the loopback and answers to localhost, addresses and --web.allowed-hosts only",
 )

@@ -89,6 +89,29 @@ def test_prometheus_refusals_are_passed_on(serve: Callable[[Answer], str]) -> No
         read_prometheus(serve(lambda *_: (422, b'{"error": "query processing would load too many samples"}')), 3600)
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        b'{"a": 1}',
+        b"3",
+        b"[3]",
+        b'[{"metric": {"run": 3}, "values": [[1, "1"]]}]',
+        b'[{"metric": ["run"], "values": [[1, "1"]]}]',
+        b'[{"metric": {"run": "r"}, "values": [[1, "x"]]}]',
+        b'[{"metric": {"run": "r"}, "values": [[1]]}]',
+        b'[{"metric": {"run": "r"}, "values": [[1e999, "1"]]}]',
+        b'[{"metric": {"run": "r"}, "values": [["1", "1"]]}]',
+        b'[{"metric": {"run": "r"}, "values": 7}]',
+        b"[" * 100_000,
+    ],
+    ids=range(11),
+)
+def test_whoever_answers_in_its_place(serve: Callable[[Answer], str], result: bytes) -> None:
+    """One line says that it is no Prometheus, whatever stands where its series should."""
+    with pytest.raises(SourceError, match="is not a Prometheus"):
+        read_prometheus(serve(lambda *_: (200, b'{"data": {"result": %s}}' % result)), 3600, now=10)
+
+
 @contextlib.contextmanager
 def prometheus_of(plain: Path, folder: Path) -> Iterator[str]:
     """A real server of a recording that promtool has loaded; the value is its address."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import budgets, runs
 from yoloscope_exporter.collectors.runs import Runs
+from yoloscope_record import paths
 from yoloscope_record.paths import run_directory
 from yoloscope_record.reader import Reader
 
@@ -61,6 +62,42 @@ def test_users_among_the_refusals_are_bounded() -> None:
     counts = {sample.labels: sample.value for sample in refused.samples()}
     assert len(counts) == budgets.MAX_USERS + 1
     assert counts["magic", budgets.OTHERS] == 100 - budgets.MAX_USERS
+
+
+def test_what_one_user_does_hides_no_other_refusal() -> None:
+    """A thousand directories of one user's leave room to say what another one does."""
+    refused = budgets.Refusals(lambda _: None)
+    said = [refused.once("unreadable", MALLORY, f"/{number}") for number in range(2 * budgets.MAX_SAID)]
+    assert sum(said) == budgets.MAX_SAID
+    assert refused.once("owner", ALICE, "/squatted")
+    assert not refused.once("owner", ALICE, "/squatted")
+
+
+SUBUID = f"""\
+root:100000:65536
+{MALLORY}:200000:65536
+nobody-of-that-name:300000:65536
+# a comment
+broken:x:1
+"""
+
+
+def test_whose_a_subordinate_number_is(tmp_path: Path) -> None:
+    """As newuidmap reads it; everybody else is oneself."""
+    (tmp_path / "subuid").write_text(SUBUID)
+    payer = budgets.Payers(tmp_path / "subuid")
+    assert payer(100_000) == 100_000  # not read yet
+    payer.refresh()
+    numbers = (0, 1000, 99_999, 100_000, 165_535, 165_536, 200_000, 265_535, 265_536, 300_000, 4_294_967_295)
+    assert {number: payer(number) for number in numbers if payer(number) != number} == {
+        100_000: 0,
+        165_535: 0,
+        200_000: MALLORY,
+        265_535: MALLORY,
+    }
+    (tmp_path / "subuid").unlink()
+    payer.refresh()
+    assert payer(200_000) == 200_000
 
 
 # --- with records ---------------------------------------------------------------------------------------------------
@@ -112,6 +149,41 @@ def test_what_cannot_be_read_hides_no_later_training(node: world.World, monkeypa
     node.config = dataclasses.replace(node.config, runs_keep=1e9, runs_remove_after=1e9)
     seen = [shown(collector) for _ in range(4)]
     assert seen[-1] == {"later"}
+
+
+@needs_root
+def test_a_user_with_thousands_of_numbers_is_one(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rootless containers give them: each would be an owner with an equal part."""
+    monkeypatch.setattr(runs, "MAX_RUNS", 6)
+    (node.root / "node/etc").mkdir(parents=True)
+    (node.root / "node/etc/subuid").write_text(SUBUID)
+    node.config = dataclasses.replace(node.config, path_rootfs=node.root / "node")
+    for number in range(12):
+        of_user(node, 200_000 + number, f"many-{number}")
+    for number in range(3):
+        folder = of_user(node, ALICE, f"mine-{number}")
+        os.utime(folder, (NOW - 100, NOW - 100))
+    found = shown(Runs(node.context))
+    assert {f"mine-{number}" for number in range(3)} < found
+    assert len(found) == 6
+
+
+@needs_root
+def test_a_new_user_among_thousands_of_entries(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has a process here is looked for by name, however many names others have laid beside."""
+    monkeypatch.setattr(paths, "MAX_ENTRIES", 50)
+    collector = Runs(node.context)
+    for number in range(200):
+        (node.records / f"yoloscope-{70_000 + number}").mkdir(parents=True)
+        (node.records / f"entry-{number}").mkdir()
+    squatted = of_user(node, ALICE, "mine").parent
+    squatted.rename(node.records / f"yoloscope-{ALICE}-2")
+    squatted.mkdir()
+    os.chown(squatted, MALLORY, MALLORY)
+    process = node.procfs / "4711"
+    process.mkdir(parents=True)
+    os.chown(process, ALICE, ALICE)
+    assert shown(collector) == {"mine"}
 
 
 _LIVE = """

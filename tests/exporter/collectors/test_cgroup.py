@@ -198,6 +198,20 @@ def test_oom_kill_is_seen_after_the_death(node: world.World) -> None:
     assert world.values(collector) == {}
 
 
+def test_few_of_the_runs_that_are_over_are_followed(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last ones of hundreds that come and go; each has two dozen series. None of those that live is left out."""
+    monkeypatch.setattr(cgroup, "MOST_LINGERING", 3)
+    world.write(node.cgroups, world.CGROUP_V2)
+    (collector,) = cgroup.collectors(node.context)
+    for number in range(20):
+        world.process(node.procfs, 1000 + number)
+        node.trainers[1000 + number] = Trainer(f"short-{number}", "0", 1000 + number)
+        node.trainers.pop(999 + number, None)
+        node.now += 1
+        told = {labels[0] for _, labels in world.values(collector)}
+        assert told == {RUN, *(f"short-{n}" for n in range(max(number - 3, 0), number + 1))}
+
+
 def test_group_that_is_removed(node: world.World) -> None:
     """Its directory gone while it is followed: nothing of it is published, and nothing fails."""
     world.write(node.cgroups, world.CGROUP_V2)

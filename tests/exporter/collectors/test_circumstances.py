@@ -146,6 +146,17 @@ def test_a_job_that_is_gone_was_cancelled(tmp_path: Path) -> None:
     assert not circumstances.Jobs(tmp_path / "nowhere").outlives("77", CANCELLED, CANCELLED + 1)
 
 
+def test_many_deaths_are_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records may name a hundred jobs, and deaths that are yet to come."""
+    looks, look = [], circumstances.Jobs._look
+    monkeypatch.setattr(circumstances.Jobs, "_look", lambda self, now: (looks.append(now), look(self, now)))
+    jobs = circumstances.Jobs(tmp_path)
+    for second in range(20):
+        for job in range(100):
+            assert jobs.outlives(str(job), CANCELLED + 1e6, CANCELLED + second)
+    assert len(looks) == 20 / circumstances.LOOK_SECONDS
+
+
 def test_a_job_that_came_again() -> None:
     """Its number, with more restarts: an earlier life of it was preempted or requeued, the present one was not."""
     first, second = record({"slurm_job_id": "77"}), record({"slurm_job_id": "77", "slurm_restarts": "1"})

@@ -225,6 +225,36 @@ def test_not_every_cycle(tmp_path: Path) -> None:
     assert not path.parent.exists()
 
 
+def test_what_others_lay_beside_keeps_nobodys_own_runs(tmp_path: Path) -> None:
+    """In the directory that everybody may write to: the own one in it is another directory."""
+    node = world.World(tmp_path / "node")
+    record = dead(node.records / f"yoloscope-{os.geteuid()}", "own")
+    (node.records / "beside").write_text("by anybody")
+    (node.records / "many").mkdir()
+    for number in range(10):
+        (node.records / "many" / str(number)).touch()
+    age(tmp_path, NOW)
+    collector = Runs(node.context)
+    for cycle in range(3):
+        node.now = NOW + 3 * DAY + cycle * 2 * clearing.PERIOD
+        list(collector.collect())
+    assert not record.parent.exists()
+
+
+def test_more_entries_than_are_looked_at_are_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be anything."""
+    monkeypatch.setattr(clearing, "MAX_ENTRIES", 3)
+    node = world.World(tmp_path / "node")
+    for number in range(4):
+        dead(node.records, f"own-{number}")
+    age(tmp_path, NOW)
+    collector = Runs(node.context)
+    for cycle in range(3):
+        node.now = NOW + 3 * DAY + cycle * 2 * clearing.PERIOD
+        list(collector.collect())
+    assert len(list(node.records.iterdir())) == 4
+
+
 def test_a_served_project_folder_stays_as_it_is(tmp_path: Path) -> None:
     """`YOLOSCOPE_DIR=~/proj yoloscope serve`."""
     project = tmp_path / "proj"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.collectors import Context, post_mortem
 from yoloscope_exporter.collectors.post_mortem import LATER_SECONDS, PostMortems
 from yoloscope_record import keeping, paths
 from yoloscope_record.file_format import RecordError
@@ -98,3 +99,31 @@ def test_what_has_no_room_is_kept_when_there_is_some(watched: Watched, monkeypat
     assert watched.tell("terminated", 10.0) == "terminated"
     counts = {sample.labels: sample.value for sample in watched.one.collect()}
     assert counts == {("refused",): 1.0, ("kept",): 1.0}
+
+
+def test_a_link_in_place_of_the_runs_directory(watched: Watched) -> None:
+    """It may lead to another user's: what is told here is not of that run."""
+    place = paths.run_directory(watched.node.records, RUN)
+    place.rename(place.with_name("elsewhere"))
+    place.symlink_to(place.with_name("elsewhere"))
+    with pytest.raises(RecordError, match="missing"):
+        watched.tell("terminated", 0.0)
+    assert {sample.labels: sample.value for sample in watched.one.collect()} == {("refused",): 1.0}
+
+
+def test_what_is_kept_of_a_user_has_room(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever dies a thousand times, with records of megabytes."""
+    asked = []
+    monkeypatch.setattr(post_mortem.keeping, "make", lambda base, run, *room: asked.append((base.name, run, *room)))
+    with pytest.raises(RecordError):
+        watched.tell("terminated", 0.0)
+    assert asked[-1] == (f"yoloscope-{os.getuid()}", RUN, post_mortem.MAX_BYTES)
+
+
+def test_each_user_has_a_turn(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever dies by the hundred, by names that come first."""
+    owners = {"zz-mine": 1, **{f"!{number}": 2 for number in range(10)}}
+    monkeypatch.setattr(Context, "owner", lambda _, run: owners[run])
+    first = watched.one._first([(run, rank) for run in owners for rank in ("0", "1")])
+    assert len(first) == post_mortem.AT_ONCE
+    assert {("zz-mine", "0"), ("zz-mine", "1")} < set(first)

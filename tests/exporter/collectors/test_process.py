@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import NoData, Trainer, process
+from yoloscope_exporter.collectors import Context, NoData, Trainer, process
 
 from tests.exporter import world
 from tests.exporter.world import RUN
@@ -87,6 +88,38 @@ def test_shared_memory_is_that_of_the_training(node: world.World, collector: Col
     mounted.rmdir()
     mounted.symlink_to("/")
     assert size not in world.values(collector)
+    mounted.unlink()
+    mounted.parent.rmdir()
+    elsewhere = node.root / "elsewhere"
+    (elsewhere / "shm").mkdir(parents=True)
+    mounted.parent.symlink_to(elsewhere)
+    assert size not in world.values(collector)
+
+
+def test_ranks_with_thousands_of_processes_leave_the_others_theirs(
+    node: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each user has a part of the time; whose took long comes last, and stays as it was where there is none left."""
+    owners = {"mine": 1, **{f"!many-{number}": 2 for number in range(6)}}
+    node.trainers.clear()
+    for pid, run in enumerate(owners, start=800):
+        world.process(node.procfs, pid, ticks=100)
+        node.trainers[pid] = Trainer(run, "0", pid)
+    spent = [0.0]
+    follow = process.Processes._follow
+
+    def slow(self: process.Processes, trainer: Trainer, *rest: object) -> None:
+        spent[0] += 0.01 if trainer.run == "mine" else 0.6
+        follow(self, trainer, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(process.Processes, "_follow", slow)
+    monkeypatch.setattr(Context, "owner", lambda _, run: owners[run])
+    (processes,) = process.collectors(dataclasses.replace(node.context, clock=lambda: spent[0]))
+    for _ in range(4):
+        before = spent[0]
+        told = {sample.labels[0] for sample in processes.collect() if sample.metric is COUNT}
+        assert "mine" in told
+        assert spent[0] - before <= process.CYCLE_SECONDS / 2 + 0.61 + 0.01
 
 
 @pytest.mark.parametrize(

@@ -363,3 +363,30 @@ def test_the_collector_is_one_of_the_exporters(tmp_path: Path) -> None:
     node = world.build(tmp_path)
     assert [one.name for one in run_energy.collectors(node.context)] == ["run_energy"]
     assert {one.name for one in cpu.collectors(node.context)} == {"cpu", "cpu_energy"}
+
+
+def test_runs_that_come_and_go_fill_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the dozen each second, with the longest names there are: the file stays small, and what is shown stays."""
+    monkeypatch.setattr(run_energy, "MOST_UNSEEN", 50)
+    node = world.World(tmp_path)
+    node.config = replace(node.config, path_state=tmp_path / "state")
+    latest: list[Sample] = []
+    _, energy = started(node.context, latest)
+    for second in range(30):
+        node.now += 1.0
+        latest[:] = [Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("1",), 100.0 * second), *records(alive=True)]
+        for number in range(20):
+            who = (f"{second:03d}-{number:02d}-{'🔥' * 249}", "🔥" * 256)
+            latest += [
+                Sample(catalog.TRAIN_UP, who, 1.0),
+                Sample(catalog.TRAIN_START_TIMESTAMP_SECONDS, who, NOON + second),
+                Sample(catalog.TRAIN_DEVICE_INFO, (*who, "1", "GPU-1"), 1.0),
+            ]
+        told = {sample.labels[:2] for sample in energy.collect()}
+        assert RUN in told
+        assert len(energy.ledger.accounts) <= 21 + 50
+    energy.close()
+    _, again = started(node.context, latest)
+    assert RUN in again.ledger.accounts
+    assert len(again.ledger.accounts) == 71
+    assert (tmp_path / "state" / "run_energy.json").stat().st_size < 71 * 3000

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from yoloscope_record.reader import Record
 
 STATE = catalog.TRAIN_STATE.name
-UP = catalog.TRAIN_UP.name
+UP, DEVICE = catalog.TRAIN_UP.name, catalog.TRAIN_DEVICE_INFO.name
 
 
 def collected(collector: Runs) -> dict[tuple[str, tuple[str, ...]], object]:
@@ -663,3 +663,28 @@ def test_device_of_a_rank(
     assert [labels[2:] for name, labels in values if name == catalog.TRAIN_DEVICE_INFO.name] == [expected] * bool(
         expected
     )
+
+
+@pytest.mark.parametrize(
+    ("processes", "expected"),
+    [
+        ([("1", "41", "python", "theirs", "0", "li")], []),
+        ([("1", "41", "python", "theirs", "0", "li"), ("1", "42", "python", "alive", "0", "li")], [("1", "GPU-b")]),
+        ([("1", "41", "python", "theirs", "0", "li"), ("0", "42", "python", "alive", "0", "li")], [("0", "GPU-a")]),
+        ([("1", "41", "Xorg", "", "", "root")], [("1", "GPU-b")]),
+        ([], [("1", "GPU-b")]),
+    ],
+)
+def test_a_gpu_that_others_train_on_cannot_be_claimed(
+    node: world.World, processes: list[tuple[str, ...]], expected: list[tuple[str, str]]
+) -> None:
+    """The driver's word counts where it has one; of a rank that is dead it has none any more."""
+    code = CHILD.replace("slots=32", "{'gpu': '1', 'gpu_uuid': 'GPU-b'}, slots=32")
+    with subprocess.Popen([sys.executable, "-c", code, node.records], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        seen = [*GPUS, *(Sample(catalog.GPU_PROCESS_MEMORY_BYTES, labels, 1.0) for labels in processes)]
+        collector = Runs(dataclasses.replace(node.context, latest=lambda: seen))
+        assert [labels[2:] for name, labels in collected(collector) if name == DEVICE] == expected
+        child.kill()
+    assert [labels[2:] for name, labels in collected(collector) if name == DEVICE] == [("1", "GPU-b")]

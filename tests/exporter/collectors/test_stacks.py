@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -355,6 +357,20 @@ def test_a_process_that_ends_while_it_answers(tmp_path: Path) -> None:
         assert (asked.number, asked.answers, asked.hang) == (0, [], None)
 
 
+def test_a_number_that_is_another_users_by_now() -> None:
+    """What that process does is not told in a run of somebody else."""
+    with subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"], stdout=-1) as child:
+        assert child.stdout
+        child.stdout.readline()
+        state, waits = kernel.doing(child.pid, os.getuid())
+        assert state == "S"
+        assert not waits or "sleep" in waits
+        assert kernel.doing(child.pid, os.getuid() + 1) == ("", "")
+        child.kill()
+        child.wait()
+        assert kernel.doing(child.pid, os.getuid()) == ("", "")
+
+
 # --- what an answer looks like --------------------------------------------------------------------------------------
 
 
@@ -636,6 +652,14 @@ def test_a_run_that_did_not_answer_is_asked_again(tmp_path: Path) -> None:
         (sample,) = cycles(stacks_, node)
         assert size(tmp_path) > before
         assert sample.metric.labelled(sample.labels)["function"] == "wait_forever"
+
+
+def test_runs_of_others_that_hang_come_in_turn(tmp_path: Path) -> None:
+    """Thirty of them, by names that come first: only sixteen are looked at."""
+    others = [catalog.Sample(catalog.TRAIN_VERDICT, (f"!{n}", "0", "stalled"), 1.0) for n in range(30)]
+    with process(tmp_path, SLEEP), collector(tmp_path, [*others, held("stalled")]) as (stacks_, node):
+        samples = cycles(stacks_, node)
+        assert {sample.labels[0] for sample in samples} == {RUN}
 
 
 def test_a_run_that_is_gone_is_no_error(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     ("arguments", "said"),
     [
         (["--to", "nonsense"], "--to: this is no address of a service: use dingtalk://SECRET@TOKEN"),
+        (["--to", "http://["], "--to: this is no address of a service: use dingtalk://SECRET@TOKEN"),
         (["--to", "dingtalk://"], "--to: dingtalk://... is no address"),
         (["--listen", "9913"], "invalid address '9913': use for example 127.0.0.1:"),
         (["--language", "fr"], "'fr' is not one of 'en', 'zh-CN'"),
@@ -107,7 +108,9 @@ def serving(environ: dict[str, str], *arguments: str) -> Iterator[tuple[subproce
 
 def post(url: str, body: bytes) -> int:
     """The status of the answer."""
-    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=10) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=10
+    ) as answer:
         return int(answer.status)
 
 

@@ -67,3 +67,39 @@ def test_devices_and_pipes_are_refused(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="not a regular file"):
             write(path, ["x"])
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.fixture
+def like_tmp(tmp_path: Path) -> Path:
+    """A folder that all users share."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two users")
+@pytest.mark.parametrize("laid", ["link", "file", "link to nothing"])
+def test_what_another_user_has_laid_into_a_shared_folder(like_tmp: Path, laid: str) -> None:
+    """It is neither followed nor replaced: the kernel would not open it either."""
+    target, path = like_tmp.parent / "passwd", like_tmp / "report.html"
+    if laid != "link to nothing":
+        target.write_text("root")
+    if laid == "file":
+        path.write_text("mine")
+    else:
+        path.symlink_to(target)
+    os.chown(path, 61002, 61002, follow_symlinks=False)
+    with pytest.raises(OSError, match="another user"):
+        write(path, ["<html>"])
+    assert path.lstat().st_uid == 61002
+    assert not target.exists() or target.read_text() == "root"
+
+
+def test_the_own_file_in_a_shared_folder(like_tmp: Path) -> None:
+    """And the own link."""
+    (like_tmp / "report.html").write_text("old")
+    (like_tmp / "link").symlink_to(like_tmp / "report.html")
+    for path in ("link", "report.html", "new.html"):
+        write(like_tmp / path, [path])
+        assert (like_tmp / path).read_text() == path

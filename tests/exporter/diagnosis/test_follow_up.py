@@ -150,6 +150,18 @@ def test_a_history_knows_what_failed_in_other_runs() -> None:
     assert history.applied(other) == other
 
 
+def test_another_users_run_says_nothing_of_this_ones() -> None:
+    """A record of somebody else's may say of any advice that it did not help."""
+    history = History()
+    bait = diagnosis("bait", 1.0, 10.0, 1, FASTER, user="mallory")
+    lie = diagnosis("lie", 2.0, 9.0, 4, Advice(), user="mallory")
+    now = diagnosis("now", 3.0, 10.0, 1, FASTER, user="alice")
+    for each in (bait, lie, now):
+        history.learn(each)
+    assert history.applied(now) == now
+    assert [follow.run for follow in history.applied(lie).followed] == ["bait"]
+
+
 def test_advice_of_all_of_a_run_is_remembered() -> None:
     """Also of a verdict that ended."""
     history = History()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from yoloscope_exporter.diagnosis.follow_up import FollowUp
 from yoloscope_exporter.diagnosis.forecast import Forecast
 from yoloscope_exporter.diagnosis.serialize import TOLD, from_json, to_json
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.slow_files import SlowFile
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.diagnosis.ultralytics_arguments import parsed
 from yoloscope_exporter.language import CHINESE, translated
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal.diagnosis import to_markdown, to_text
@@ -44,6 +48,30 @@ def test_an_exporter_tells_it_as_json(diagnosis: Diagnosis) -> None:
     assert told["effect"] == ["best.pt", "early stopping"]
     assert told["forecast"] == {"unit": "x", "low": 1.2, "high": 1.5, "today": 1.0}
     assert content["runs"][0]["followed"][0]["helped"] is True
+
+
+def test_what_is_no_number_costs_no_other_run_its_figures(diagnosis: Diagnosis) -> None:
+    """JSON has neither infinity nor NaN: nothing stands there."""
+    told = Advice({"lr0": math.nan, "val": False}, forecast=Forecast("x", math.inf, math.inf, math.nan))
+    hostile = replace(
+        diagnosis,
+        run="hostile",
+        verdicts=(replace(diagnosis.verdicts[0], advice=told, share=math.inf),),
+        images_per_second=math.inf,
+        joules={"gpu": math.nan},
+        followed=(replace(FOLLOWED, before=math.nan, after=math.inf),),
+        slow_files=(SlowFile("a.jpg", "0", math.inf),),
+    )
+    content = json.loads(json.dumps(to_json([hostile, diagnosis], with_signals=True), allow_nan=False))
+    assert [one["run"] for one in content["runs"]] == ["hostile", "run"]
+    assert content["runs"][0]["verdicts"][0]["arguments"] == {"lr0": None, "val": False}
+    assert content["runs"][1]["images_per_second"] == 17.0
+
+
+@pytest.mark.parametrize("fact", ["nan", "1e999", "-inf"])
+def test_a_fact_that_is_no_number_is_a_text(fact: str) -> None:
+    """It is not calculated with."""
+    assert parsed(fact) == fact
 
 
 def test_an_exporter_tells_its_texts_in_chinese_too() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import http.server
+import json
+import socket
 import threading
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import fetching as module
-from yoloscope_exporter.fetching import SourceError, fetch, masked, opener, printable
+from yoloscope_exporter.fetching import SourceError, fetch, masked, opener, parsed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,6 +114,61 @@ def test_who_dribbles_holds_nobody_up(serve: Callable[[Answer], str], monkeypatc
     monkeypatch.setattr(module, "LONGEST_SECONDS", 0.0)
     with pytest.raises(SourceError, match="takes more than 0 s"):
         fetch(serve(lambda *_: (200, b"x" * 100)))
+
+
+@pytest.mark.parametrize("target", ["http://[", "http://127.0.0.1:99999999/", "//[::1", "http://a..b/"])
+def test_redirects_to_what_is_no_address(target: str) -> None:
+    """One line, wherever a server sends one."""
+    with redirecting(target) as url, pytest.raises(SourceError) as raised:
+        fetch(url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b""])
+def test_who_dribbles_letter_by_letter(monkeypatch: pytest.MonkeyPatch, begin: bytes) -> None:
+    """Within the head, the body, or before either: no read lasts long, and all of it would last for ever."""
+    monkeypatch.setattr(module, "LONGEST_SECONDS", 0.4)
+    over = threading.Event()
+
+    def dribble(listening: socket.socket) -> None:
+        accepted, _ = listening.accept()
+        with accepted, suppress(OSError):
+            accepted.sendall(begin)
+            while not over.wait(0.05):
+                accepted.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=dribble, args=(listening,), daemon=True)
+        thread.start()
+        with pytest.raises(SourceError, match=r"takes more than 0\.4 s to answer"):
+            fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        over.set()
+        thread.join()
+
+
+def test_nesting_is_no_json() -> None:
+    """It would end the program with a RecursionError."""
+    for body in (b"[" * 200_000, b'{"a":' * 200_000, b"\xff", b""):
+        with pytest.raises(ValueError, match=r"."):
+            parsed(body)
+    assert parsed(b'{"a": [1]}') == {"a": [1]}
+
+
+def test_what_is_nested_in_a_refusal(serve: Callable[[Answer], str]) -> None:
+    """Its reason is not told then, and no long one whole."""
+    with pytest.raises(SourceError, match="answers 500"):
+        fetch(serve(lambda *_: (500, b"[" * 200_000)))
+    with pytest.raises(SourceError) as raised:
+        fetch(serve(lambda *_: (500, json.dumps({"error": "x" * 100_000}).encode())))
+    assert len(str(raised.value)) < 400
+
+
+def test_what_cannot_be_written(serve: Callable[[Answer], str]) -> None:
+    """Half a character would end the program where it is printed; other line ends would begin a line."""
+    assert printable("\ud800 \udfff \u2028 \u2029 \x85") == "? ? ? ? ?"
+    with pytest.raises(SourceError) as raised:
+        fetch(serve(lambda *_: (400, b'{"error": "\\ud800no"}')))
+    assert str(raised.value).encode().endswith(b"?no")
 
 
 def test_terminals_are_not_steered(serve: Callable[[Answer], str]) -> None:

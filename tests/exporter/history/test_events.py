@@ -124,6 +124,24 @@ def test_only_changes_are_events() -> None:
     assert history.events(since=found[-2].number) == found[-1:]
 
 
+def test_what_happens_to_one_user_pushes_nothing_of_another_out() -> None:
+    """A thousand changes of somebody else's run leave the few of this one."""
+
+    def of(user: str, run: str, epoch: float) -> list[Sample]:
+        names = catalog.TRAIN_RUN_INFO.labels
+        about = tuple({"run": run, "rank": "0", "user": user}.get(name, "") for name in names)
+        return [Sample(catalog.TRAIN_RUN_INFO, about, 1.0), Sample(catalog.TRAIN_EPOCH, (run, "0"), epoch)]
+
+    history = History()
+    for second in range(3 * MOST_EVENTS):
+        mine = of("alice", "mine", min(second, 10.0))
+        history.feed(2.0 * second, [*of("mallory", f"many {second % 7}", float(second)), *mine])
+    found = history.events()
+    assert len(found) == MOST_EVENTS
+    assert [event.value for event in found if event.run == "mine"] == [str(epoch) for epoch in range(1, 11)]
+    assert [event.number for event in found] == sorted(event.number for event in found)
+
+
 def test_every_state_of_the_catalogue_is_watched() -> None:
     """A gauge with the labels of a state is one, whatever it is of."""
     assert catalog.TRAIN_STATE in events.STATES

@@ -134,6 +134,29 @@ def test_living_runs_come_first_where_there_is_no_room() -> None:
     assert all(series <= 3 * size for series, _ in sizes(history))
 
 
+def of_user(user: str, *samples: Sample) -> list[Sample]:
+    """Samples of a run, with whose it is."""
+    names = catalog.TRAIN_RUN_INFO.labels
+    known = {"run": samples[0].labels[0], "rank": "0", "user": user}
+    return [*samples, Sample(catalog.TRAIN_RUN_INFO, tuple(known.get(name, "") for name in names), 1.0)]
+
+
+def test_the_runs_of_one_user_leave_the_others_theirs() -> None:
+    """However many live and were known before, and however large they are."""
+    size = len(training(0))
+    history = History(most=6 * size)
+    many = [sample for n in range(20) for sample in of_user("mallory", *training(0, f"many {n}"))]
+    large = of_user("mallory", *training(0, "large", workers=100))
+    for now in (0, 2):
+        history.feed(START + now, [*large, *many])
+    late = [sample for run in ("mine", "mine too") for sample in of_user("alice", *training(4, run))]
+    history.feed(START + 4, [*large, *many, *late])
+    history.feed(START + 6, [*large, *many, *late])
+    assert history.left_out == 17
+    assert {"mine", "mine too"} < history._runs
+    assert len(history._runs) == 6
+
+
 def test_runs_that_come_and_go_take_no_more_room() -> None:
     """A thousand short runs one after the other."""
     size = len(training(0))

@@ -106,3 +106,11 @@ def test_every_cause_is_told_alike_by_template_and_recognised(rule: lifecycle.Ru
         assert translated(cause, CHINESE) == translated(finished("".join(cause)), CHINESE)
         told.add(cause)
     assert len(told) >= len(CAUSED[rule.name]) - 2
+
+
+@pytest.mark.parametrize("unit", ["a: ", "a, ", "a s, ", "a: b; ", "1 of 2 ", "(a "])
+@pytest.mark.parametrize("length", [400, 3900, 2_000_000])
+def test_what_an_exporter_tells_is_not_recognised_for_ever(unit: str, length: int) -> None:
+    """Whoever answers in its place may say anything: no recursion without end, and no pattern over a megabyte."""
+    told = (unit * length)[:length]
+    assert len(translated(finished(told), CHINESE)) >= length / 2

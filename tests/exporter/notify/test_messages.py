@@ -89,6 +89,9 @@ def test_names_of_runs_are_no_markup() -> None:
     message = of_group(parse(notification({"status": "firing", "labels": labels})), "en", NOW)
     assert "<" not in message.title.replace("a < b", "")
     assert "\n" not in message.title
+    labels["run"] = "![x](http://evil/p.png) [update](http://evil)"
+    message = of_group(parse(notification({"status": "firing", "labels": labels})), "en", NOW)
+    assert "](" not in message.title + fitted(message, 1000, NOW, markdown=True)
 
 
 def test_a_late_message_says_so() -> None:

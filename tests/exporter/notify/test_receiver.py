@@ -36,13 +36,13 @@ def ask(tmp_path: Path) -> Ask:
     senders = [Sender(Service(url), queue) for url in ("wecombot://abc", "feishu://abc")]
     app = application(Inbox(queue, senders, "zh-CN"))
 
-    def asked(path: str, body: bytes = b"", method: str = "POST") -> Answer:
+    def asked(path: str, body: bytes = b"", method: str = "POST", media: str = "application/json") -> Answer:
         scope = {
             "type": "http",
             "method": method,
             "path": path,
             "query_string": b"",
-            "headers": [],
+            "headers": [(b"content-type", media.encode())] if media else [],
             "http_version": "1.1",
         }
         pieces = [body[start : start + 65536] for start in range(0, len(body), 65536)] or [b""]
@@ -73,6 +73,17 @@ def test_a_full_queue_asks_to_try_again(ask: Ask) -> None:
     """503: Alertmanager keeps the notification, and counts it among its failures."""
     body = notification(alerts()["DataBound/warning"])
     assert [ask("/alerts", body).status for _ in range(3)] == [200, 200, 503]
+
+
+@pytest.mark.parametrize(
+    "media", ["", "text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+def test_what_any_web_page_can_have_sent_is_refused(ask: Ask, tmp_path: Path, media: str) -> None:
+    """A browser on the machine sends these without asking; it would be a message in the operator's name."""
+    body = notification(alerts()["DataBound/warning"])
+    assert ask("/alerts", body, media=media).status == 415
+    assert not list(tmp_path.glob("*/*.json"))
+    assert ask("/alerts", body, media="Application/JSON; charset=utf-8").status == 200
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"{}", 400), (b"x", 400), (b"[" * 6_000_000, 413)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,8 @@ from yoloscope_exporter.terminal.last_batches import last_batches
 from yoloscope_record import paths
 from yoloscope_record.file_format import Identity
 from yoloscope_record.writer import Writer
+
+from tests.users import ALICE, MALLORY, needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +134,42 @@ def test_a_run_is_found_by_where_its_results_are(tmp_path: Path, monkeypatch: py
     for nothing in ("", ".", "runs/best.pt"):
         with pytest.raises(KeyError):
             postmortem.find(base, nothing)
+
+
+@needs_root
+def test_runs_of_two_users_with_one_name_are_not_mixed(tmp_path: Path) -> None:
+    """Root has none of them: totals and last batches are of the same one, whichever was written to last."""
+    for number, user in enumerate((ALICE, MALLORY)):
+        own, identity = tmp_path / f"yoloscope-{user}", Identity("exp")
+        writer = Writer(paths.run_directory(own, "exp") / identity.filename, identity, slots=8, ring=32)
+        writer.append((START + number, 0.1, float(user), 0, 0, 0, 0, 1))
+        writer.count()
+        writer.end(START + number)
+        writer.close()
+        for path in (own, *own.rglob("*")):
+            os.chown(path, user, user)
+        os.utime(own / "exp", (START + number, START + number))
+    for label, user in (("exp", ALICE), (f"exp@{MALLORY}", MALLORY)):
+        assert postmortem.place(tmp_path, label) == tmp_path / f"yoloscope-{user}" / "exp"
+        (row,) = postmortem.read(tmp_path, label).rows["0"]
+        assert row.step_seconds == user
+
+
+@needs_root
+def test_nobody_elses_run_is_taken_for_what_lies_in_a_folder(tmp_path: Path) -> None:
+    """A record may say that its results lie anywhere; the folder's owner, and who asks, are believed."""
+    base, results = tmp_path / "records", tmp_path / "results"
+    results.mkdir()
+    for user in (ALICE, MALLORY):
+        own = base / f"yoloscope-{user}"
+        written(own, Identity(f"of-{user}", "0", "predict"), save_dir=str(results))
+        for path in (own, *own.rglob("*")):
+            os.chown(path, user, user)
+    assert postmortem.of_results(base, str(results)) == []
+    os.chown(results, ALICE, ALICE)
+    assert postmortem.of_results(base, str(results)) == [f"of-{ALICE}"]
+    written(base / "yoloscope-0", Identity("of-root", "0", "predict"), save_dir=str(results))
+    assert postmortem.of_results(base, str(results)) == ["of-root", f"of-{ALICE}"]
 
 
 @pytest.mark.parametrize("wanted", ["/nonexistent/dir", "a*b/c[", "**/x"])

@@ -14,7 +14,7 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.measures.series import Store
-from yoloscope_exporter.terminal import screen
+from yoloscope_exporter.terminal import plain, screen
 
 from tests.recordings.model import Plan, moments
 
@@ -127,6 +127,33 @@ def test_gpus_in_trouble() -> None:
     assert "GPU 1: more SRAM errors than NVIDIA allows; the driver asks for node_reboot; NVLink fabric:" in told
     assert "route_unhealthy" in told
     assert "degraded_bandwidth" not in told
+
+
+def test_names_are_no_markup_anywhere() -> None:
+    """Of runs, ranks, workers, losses and phases: a record may say anything, and the others are shown all the same."""
+    hostile = ("[/red]", "[bold", ":bomb:", "[link=http://evil]x[/link]", "\\[/]")
+    store = Store()
+    for second in range(10):
+        samples = []
+        for name in hostile:
+            who = (name, name)
+            samples += [
+                Sample(catalog.TRAIN_UP, who, 1.0),
+                Sample(catalog.TRAIN_STATE, (*who, "train"), 1.0),
+                Sample(catalog.TRAIN_BATCHES_TOTAL, who, 10.0 * second),
+                Sample(catalog.TRAIN_PHASE_SECONDS_TOTAL, (*who, "forward"), 1.0 * second),
+                Sample(catalog.TRAIN_LOSS, (*who, name), 1.0),
+                Sample(catalog.TRAIN_WORKER_BATCHES_TOTAL, (*who, name), 10.0 * second),
+                Sample(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, (*who, name), 1.0 * second),
+            ]
+        store.add(1_790_000_000.0 + second, samples)
+    console = plain.console(file=io.StringIO(), width=100, color_system=None)
+    console.print(screen.frame(screen.Moment(*screen.windows(store, store.last))))
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    for name in hostile:
+        assert f"{name} · rank {name}" in output.getvalue()
+        assert f"worker {name}" in output.getvalue()
 
 
 def test_times_are_local_ones() -> None:

@@ -38,6 +38,8 @@ def test_told_name() -> None:
     assert name({"YOLOSCOPE_RUN": "theirs"}) == "theirs"
     assert name(RANK | {"YOLOSCOPE_RANKS_RUN": "ours"}) == "ours"
     assert name({"YOLOSCOPE_RANKS_RUN": "ours"}) != "ours"
+    assert name({"YOLOSCOPE_RUN": " "}) == name({})  # an exporter takes no blank for a name
+    assert naming.rank(RANK | {"RANK": " "}) == "0"
 
 
 def test_ranks_of_one_launch_agree() -> None:

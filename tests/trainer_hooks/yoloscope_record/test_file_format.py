@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @EACH_EXAMPLE_ITS_OWN_FILE
-@given(run=st.text(max_size=300), fact=st.text(max_size=300))
+@given(run=st.text(max_size=300).filter(str.strip), fact=st.text(max_size=300))  # nothing has no name
 def test_any_text_is_made_readable(tmp_path: Path, run: str, fact: str) -> None:
     """Whatever a run and its facts are called, the record can be read, and lies where its identity says."""
     identity = Identity(run)

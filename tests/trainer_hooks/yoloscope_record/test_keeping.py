@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -202,6 +203,21 @@ def test_the_oldest_run_makes_room(tmp_path: Path, base: Path, monkeypatch: pyte
     for number in range(3):
         keeping.begin(base, f"run-{number}", NAME, b"")
     assert sorted(one.name for one in base.iterdir()) == ["README", "mine", "run-0", "run-1", "run-2"]
+
+
+def test_the_oldest_runs_make_room_for_bytes(tmp_path: Path, base: Path) -> None:
+    """Records may be large, and a run may have many: one that has all of the room gets no more."""
+    path, record = dead(tmp_path / "records")
+    keeping.keep(path, record, base, {}, os.geteuid())
+    size = sum(one.stat().st_size for one in folder(base).iterdir())
+    os.utime(folder(base), (1, 1))
+    keeping.make(base, "next", size)
+    assert folder(base).exists()
+    keeping.make(base, "next", size - 1)
+    assert not folder(base).exists()
+    (base / "next" / "rank-0.rec").write_bytes(b"x" * 4097)
+    with pytest.raises(OSError, match=os.strerror(errno.EDQUOT)):
+        keeping.make(base, "next", 4096)
 
 
 def test_facts_beyond_the_headers_room_are_left_out(tmp_path: Path) -> None:

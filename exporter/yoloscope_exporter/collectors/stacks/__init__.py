@@ -86,9 +86,10 @@ class Stacks:
         hanging = self._hanging(now)
         for run in self._cases.keys() - hanging:
             _end(self._cases.pop(run))
-        for run, since in list(hanging.items())[:MAX_RUNS]:
+        asked = [run for run, case in self._cases.items() if case.inquiry is not None]  # is gone on with first
+        for run in list(dict.fromkeys([*asked, *self._context.in_turn(hanging)]))[:MAX_RUNS]:
             case = self._cases.setdefault(run, _Case())
-            self._advance(run, case, now, since)
+            self._advance(run, case, now, hanging[run])
             yield from _samples(run, case)
         self._last = {run: asked for run, asked in self._last.items() if now - asked < AGAIN_SECONDS}
 

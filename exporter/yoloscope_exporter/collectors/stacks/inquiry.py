@@ -121,6 +121,7 @@ class Inquiry:
     user: int = field(default_factory=os.geteuid)
     ranks: list[Rank] = field(default_factory=list)
     _files: list[StackFile] = field(default_factory=list)
+    _owner: int = -1  # of the run
 
     def __post_init__(self) -> None:
         """Open what there is. Nobody is asked yet.
@@ -131,7 +132,7 @@ class Inquiry:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(self.directory, flags)
         try:
-            owner = os.fstat(descriptor).st_uid
+            owner = self._owner = os.fstat(descriptor).st_uid
             with os.scandir(descriptor) as found:
                 names = sorted(
                     (entry.name for entry in islice(found, MAX_NAMES)), key=lambda name: ("-child-" in name, name)
@@ -246,7 +247,7 @@ class Inquiry:
             room -= len(data)
             found.append(_answer(file, data))
         known = {answer.pid for answer in found}
-        found += [_silent(rank) for rank in self.ranks if rank.pid and rank.pid not in known]
+        found += [_silent(rank, self._owner) for rank in self.ranks if rank.pid and rank.pid not in known]
         return found
 
 
@@ -339,21 +340,9 @@ def _answered(file: StackFile, room: int) -> bytes:
 
 
 def _answer(file: StackFile, data: bytes) -> Answer:
-    return Answer(
-        rank=file.header.rank,
-        name=file.said,
-        pid=file.pid,
-        state=_state_of(file.pid),
-        waits_in=process.waits_in(file.pid),
-        dump=dump.parse(data, file.header.main),
-    )
+    told = dump.parse(data, file.header.main)
+    return Answer(file.header.rank, file.said, file.pid, *process.doing(file.pid, file.owner), told)
 
 
-def _silent(rank: Rank) -> Answer:
-    return Answer(rank.rank, "main", rank.pid, _state_of(rank.pid), process.waits_in(rank.pid), None)
-
-
-def _state_of(pid: int) -> str:
-    with suppress(OSError, ValueError):
-        return process.status(pid).state
-    return ""
+def _silent(rank: Rank, owner: int) -> Answer:
+    return Answer(rank.rank, "main", rank.pid, *process.doing(rank.pid, owner), None)

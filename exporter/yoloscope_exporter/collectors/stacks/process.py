@@ -150,6 +150,20 @@ def descends(pid: int, ancestor: int) -> bool:
     return False
 
 
+def doing(pid: int, owner: int) -> tuple[str, str]:
+    """The state of a process of this user, and what it waits in; both empty of one that is gone.
+
+    Whose it is is asked last: a number may have become another process' since somebody looked, and what that one does
+    is nobody's business.
+    """
+    waits = waits_in(pid)
+    try:
+        now = status(pid)
+    except (OSError, ValueError):
+        return "", ""
+    return (now.state, waits) if set(now.uids) == {owner} else ("", "")
+
+
 def waits_in(pid: int) -> str:
     """What its main thread waits in, as far as the kernel lets us know: `open() of /nfs/a.jpg`; empty if it does not.
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.forecast import Forecast
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
+#: Every variable that is ever advised.
+VARIABLES = frozenset({"OMP_NUM_THREADS"})
+
 
 @dataclass(frozen=True)
 class Advice:

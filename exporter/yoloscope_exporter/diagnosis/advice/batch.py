@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Largest batch that is advised, in times of `nbs`. Ours: beyond, an optimizer step is no longer what it was tuned for.
 MOST_NOMINAL = 2
+#: Batches that are tried: whoever writes a record may say that there are a quintillion images in one.
+MOST_TRIED = 1024
 #: Steps that a larger batch must leave to an epoch. Ours: with fewer, the schedule of an epoch is too coarse.
 FEWEST_STEPS = 10
 
@@ -79,11 +81,11 @@ def fewer_exchanges(s: Signals) -> Advice:
 def _optimised_alike(s: Signals, chosen: int, least: int) -> Advice:
     """`batch` with what keeps images per optimizer step and weight decay; else what differs is said.
 
-    Batches of a rank from `chosen` down to `least` are tried.
+    Batches of a rank from `chosen` down to `least` are tried, MOST_TRIED of them at most.
     """
     now, nbs, weight_decay = global_batch(s, int(s.batch_size)), number("nbs", s), number("weight_decay", s)
     step = ultralytics.images_per_step(now, nbs)
-    for per_rank in range(chosen, max(least, 1) - 1, -1):
+    for per_rank in range(chosen, max(least, 1, chosen - MOST_TRIED) - 1, -1):
         batch = global_batch(s, per_rank)
         beside = ultralytics.equal_optimisation(batch, now, nbs, weight_decay)
         if beside is not None:

@@ -755,6 +755,7 @@ TEXTS: Final[dict[str, str]] = {
     "size": "大小",
     "{path} of the user {owner} is not read: {why}": "不读取用户 {owner} 的 {path}：{why}",
     "the header {name!r} is each answer's own, it cannot be set for all": "响应头 {name!r} 由各应答自定，不能统一设置",
+    "another user has laid it there; choose a folder of your own": "它是另一个用户放在那里的；请选择自己的文件夹",
     "it has another user's name, and is not that user's": "它以其他用户命名，但不属于该用户",
     "this user may not list it (the training's umask?): chmod 755, or an exporter of root": "当前用户无权列出它（训练的 umask？）：chmod 755，或以 root 运行 exporter",
     "it has more than {entries} entries": "其中的条目超过 {entries} 个",

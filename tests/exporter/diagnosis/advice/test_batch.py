@@ -59,6 +59,12 @@ def test_where_no_batch_optimises_alike_it_is_said_what_differs() -> None:
     assert "an optimizer step takes 60 images instead of 68, the weight decay is 0.882 of now's" in found.note
 
 
+@pytest.mark.parametrize("size", [1e15, 1e18, 2.0**53 - 1])
+def test_a_batch_that_nobody_has_is_advised_on_at_once(size: float) -> None:
+    """A record may say so, and the diagnosis of all runs would stand still."""
+    assert smaller_batch(signals(batch_size=size)).arguments["batch"]
+
+
 def test_a_smaller_batch_counts_all_ranks() -> None:
     """And AMP is switched on where it was switched off."""
     found = smaller_batch(signals({"amp": "False"}, **device(80, 79, 8), batch_size=32.0, world_size=2.0))
