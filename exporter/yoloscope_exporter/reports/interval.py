@@ -52,9 +52,12 @@ class Interval(NamedTuple):
 
 
 def spread(estimate: Estimate, *, relative: bool) -> float | None:
-    """Half the width of what holds a mean; None where that says nothing: more than the mean, of a share half of all."""
+    """Half the width of what holds a mean; None where that says nothing: more than the mean, of a share half of all.
+
+    A change of a share goes from -1 to 1, the share itself from 0 to 1.
+    """
     half = margin(estimate)
-    return half if half <= (abs(estimate.mean) if relative else _WIDEST_OF_SHARES) else None
+    return half if half <= (abs(estimate.mean) if relative else _WIDEST_OF_SHARES / 2) else None
 
 
 def interval(before: Estimate, after: Estimate, *, relative: bool) -> Interval | None:

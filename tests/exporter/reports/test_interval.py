@@ -50,6 +50,7 @@ def test_an_interval_that_holds_anything_says_nothing(relative: bool, known: flo
     ("mean", "variance", "relative", "half"),
     [
         (0.354, 0.0153, False, None),  # 35.4% ± 157.2%, as a demo once said
+        (0.295, 0.00114, False, None),  # ± 42.9%: from less than nothing to three quarters
         (0.354, 0.0001, False, 0.127),
         (0.02, 0.0001, False, 0.127),  # 0 to 15 %: that is little in any case
         (20.0, 4.0, True, None),
