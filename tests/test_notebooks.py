@@ -157,11 +157,11 @@ def test_the_chinese_notebook_without_a_gpu(tmp_path: Path) -> None:
     done = _executed(CHINESE, tmp_path, {}, workers=0, image_sleep=SLEEP_ALONE)
     heading, figure = _shown(done, "watch(")
     texts = [note["text"] for note in figure["layout"]["annotations"]]
-    assert "该节点没有 GPU。" in texts
+    assert "本节点没有 GPU。" in texts
     assert not _traces(figure, "scatter")
     assert len([name for name in figure["layout"] if name.startswith("xaxis")]) == 2
     (heat,) = _traces(figure, "heatmap")
-    assert heat["y"] == ["主进程"]
+    assert heat["y"] == ["训练进程"]
     assert any(value for row in heat["z"] for value in row)
     assert _traces(figure, "bar")[0]["x"][-2:] == ["2", "3"]  # the first may be over before the exporter looks
     assert "训练任务 runs/test" in heading
