@@ -121,7 +121,7 @@ class HostClock:
     mark: Callable[[int, float], None]
     """Note the moment of a mark, in seconds of `perf_counter`."""
     taken: Callable[[], list[Any]]
-    """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
+    """The marks of the step that is over: to be given back to `end` some time later."""
 
     def __init__(self) -> None:
         """No step has begun. Each frame of Python costs microseconds in a step, so these are calls of C alone."""

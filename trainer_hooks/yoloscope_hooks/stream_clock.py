@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Steps in flight that are remembered, twice as many as are folded at once. More than that, and the time of the oldest
 #: is owed.
-DEPTH = 16
+DEPTH = 128
 _BASE = 1.0  # moments are counted from here: 0 means that a mark was not seen
 _NO_GAP = Gap(0.0, 0.0, 0.0, first=False)
 
@@ -84,7 +84,9 @@ class StreamClock:
         self.mark(START)
 
     def taken(self) -> list[Event | None]:
-        """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
+        """The marks of the step that is over: to be given back to `end` some time later."""
+        if self._marks[END] is None:
+            self.mark(END)
         return self._marks
 
     def end(self, marks: Any, times: tuple[float, float], gap: Gap, seconds: Seconds) -> None:

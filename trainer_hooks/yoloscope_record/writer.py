@@ -28,6 +28,7 @@ from yoloscope_record.file_format import (
     RING_ROWS,
     RING_WRITTEN,
     ROW,
+    ROW_SIZE,
     SEQUENCE,
     SEQUENCE_FIELD,
     SEQUENCE_OFFSET,
@@ -108,6 +109,7 @@ class Writer:
         self._header = slice(SLOTS_OFFSET + 8 * slots, SLOTS_OFFSET + 8 * slots + header)
         self._ring, self._ring_rows = self._header.stop, ring
         self._size = self._ring + ROW.size * ring
+        self._row = memoryview(bytearray(ROW.size)).cast("d")
         self._memory = memoryview(bytearray(self._header.start))  # head and slots; header and ring are in the file only
         self._sequence = self._memory[SEQUENCE_OFFSET : SEQUENCE_OFFSET + SEQUENCE_FIELD.size]
         self._u32 = self._memory[:SLOTS_OFFSET].cast("I")
@@ -251,12 +253,17 @@ class Writer:
         self._u32[STATE] = catalog.RECORD_STATES.index(state)
 
     def append(self, row: Sequence[float]) -> None:
-        """Append a batch to the ring at once, columns as in RING_COLUMNS; no more than ROWS_AHEAD between `count`s."""
-        file, rows = self._file, self._rows
+        """Append a batch to the ring at once, columns as in RING_COLUMNS; no more than ROWS_AHEAD between `count`s.
+
+        In a training the caches are cold here. `struct` is a module of its own and not in them: the interpreter's own
+        memoryview takes a third of the time.
+        """
+        file, rows, data = self._file, self._rows, self._row
         if file >= 0:
             self._rows = rows + 1
+            data[0], data[1], data[2], data[3], data[4], data[5], data[6], data[7] = row
             try:
-                os.pwrite(file, ROW.pack(*row), self._ring + rows % self._ring_rows * ROW.size)
+                os.pwrite(file, data, self._ring + rows % self._ring_rows * ROW_SIZE)
             except OSError as error:
                 self._lose(error)
 
