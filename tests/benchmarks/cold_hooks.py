@@ -102,7 +102,7 @@ def run(loop: Any, job: Job) -> list[dict[str, float]]:
         "start": lambda: loop.run("on_train_batch_start"),
         "preprocess": lambda: loop.preprocess_batch(BATCH),
         "loss": lambda: loop.scaler.scale(1.0),
-        "optimizer": lambda: loop.optimizer_step(),
+        "optimizer": loop.optimizer_step,
         "end": lambda: loop.run("on_train_batch_end"),
     }
     due = perf_counter()

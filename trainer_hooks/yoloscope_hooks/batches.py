@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from yoloscope_hooks.workers import Queue
 
     Trainer = Any  # duck-typed
-    #: Wall time, start, end, the fields of its Gap, marks of the clock, images, optimizer steps, depth of the queue.
-    Batch = tuple[float, float, float, tuple[float, float, float, bool], Any, int, int, float]
+    #: Wall time, marks of the clock, start, end, the fields of its Gap, images, optimizer steps, depth of the queue.
+    Batch = tuple[float, list[Any], float, float, tuple[float, float, float, bool], int, int, float]
 
 #: Seconds. Both clocks run alike; only a clock that was set moves them apart, less is a pause between two looks.
 CLOCK_STEP = 0.1
@@ -103,14 +103,14 @@ class Batches:
         if self._start:
             self._start = now
             self._gap_callbacks = self._others.spent(now) - self._callbacks
-            self.clock.mark(START, now)
+            self.clock.marks[START] = now
 
     def _step_ends(self, now: float) -> None:
         """The first callback at the end of a batch is about to be called."""
         if self._start and not self._end:
             self._end = now
             self._callbacks = self._others.spent(now)
-            self.clock.mark(END, now)
+            self.clock.marks[END] = now
 
     def end(self, trainer: Trainer, now: float) -> None:
         """A step is done: write its row, and add up those since the last time if they are many, or long ago.
@@ -134,7 +134,7 @@ class Batches:
         allocated, reserved = self._memory_now() if due else UNKNOWN
         self._append((wall, wait, end - start, allocated, reserved, queue.worker, depth, self._epoch))
         gap = length, callbacks, wait, first
-        waiting.append((wall, start, end, gap, self.clock.taken(), self.images, self.steps, depth))
+        waiting.append((wall, self.clock.taken(), start, end, gap, self.images, self.steps, depth))
         self._first, self._start, self.previous = False, 0.0, end
         if due:
             self.add_up(trainer, now)
@@ -176,9 +176,10 @@ class Batches:
         self._store(now)
 
     def _fold(self) -> None:
-        values, numbers, end_of_step = self._writer.values, self.counters.numbers, self.clock.end
-        wait_slot, step_slot, usual = self._wait, self._step, self._progress.batch_size
-        for _, start, end, gap, marks, images, steps, _ in self.waiting:
+        values, numbers, usual = self._writer.values, self.counters.numbers, self._progress.batch_size
+        wait_slot, step_slot = self._wait, self._step
+        ended, depths = [], []
+        for _, marks, start, end, gap, images, steps, depth in self.waiting:
             wait, step = gap[2], end - start
             values[wait_slot + bisect_left(STEP_BUCKETS, wait)] += 1.0
             values[step_slot + bisect_left(STEP_BUCKETS, step)] += 1.0
@@ -186,8 +187,10 @@ class Batches:
             values[step_slot + _SUM] += step
             numbers[IMAGES] += images or usual
             numbers[OPTIMIZER_STEPS] += steps
-            end_of_step(marks, (start, end), Gap(*gap), numbers)
-        self._guard("queue", self._queue.store, [(batch[1], batch[-1]) for batch in self.waiting])
+            ended.append((marks, start, end, Gap(*gap)))
+            depths.append((start, depth))
+        self.clock.end(ended, numbers)
+        self._guard("queue", self._queue.store, depths)
         if self.waiting:
             numbers[BATCHES] += len(self.waiting)
             numbers[LAST_BATCH] = self.waiting[-1][0]

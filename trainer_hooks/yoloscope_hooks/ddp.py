@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_hooks.step_clock import GRADIENT, SYNCED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Mark = Callable[[int, float], None]
+    from yoloscope_hooks.step_clock import Marks
 
 
-def hook(trainer: Any, mark: Mark) -> ExitStack | None:
+def hook(trainer: Any, marks: Marks) -> ExitStack | None:
     """Set the hooks under DDP, and return what ends them; None where there are no peers."""
     if not has_peers():
         return None
@@ -31,12 +29,16 @@ def hook(trainer: Any, mark: Mark) -> ExitStack | None:
     if register is None:
         return None
     hooks = ExitStack()
-    hooks.callback(register(lambda _: mark(GRADIENT, perf_counter())).remove)
-    _watch_buffers(trainer.model, mark, hooks)
+
+    def computed(_: Any) -> None:
+        marks[GRADIENT] = perf_counter()
+
+    hooks.callback(register(computed).remove)
+    _watch_buffers(trainer.model, marks, hooks)
     return hooks
 
 
-def _watch_buffers(model: Any, mark: Mark, hooks: ExitStack) -> None:
+def _watch_buffers(model: Any, marks: Marks, hooks: ExitStack) -> None:
     """Mark when DDP has the buffers of rank 0, where it asks for them."""
     sync = getattr(model, "_sync_buffers", None)
     if not callable(sync) or "_sync_buffers" in vars(model):
@@ -45,7 +47,7 @@ def _watch_buffers(model: Any, mark: Mark, hooks: ExitStack) -> None:
     @functools.wraps(sync)
     def synced(*args: Any, **kwargs: Any) -> Any:
         result = sync(*args, **kwargs)
-        mark(SYNCED, perf_counter())
+        marks[SYNCED] = perf_counter()
         return result
 
     def restore() -> None:

@@ -112,7 +112,7 @@ class Recorder:
         self._guard("image_sizes", image_sizes.store, trainer, self._writer, self._who)
         operations: float | None = self._guard("flops", flops.per_image, trainer)
         batches.counters.image_flops = math.nan if operations is None else operations
-        self._ddp = self._guard("ddp", ddp.hook, trainer, batches.clock.mark)
+        self._ddp = self._guard("ddp", ddp.hook, trainer, batches.clock.marks)
         for phase in ("backward_local", "backward_exposed") if self._ddp is None else ("backward",):
             batches.counters.numbers[PHASES.index(phase)] = math.nan  # does not exist here
 

@@ -323,6 +323,7 @@ class Queue:
         """Who made the batch that was taken last, and how many were ready before; NaN where that is not known."""
         self.seconds = 0.0
         """What we took to find that out, so far."""
+        self._places, self._free_places = _places(None)
         self.failed: Callable[[Exception], None] = _nobody_listens
         """Called when it could not be found out."""
         self.looks = False
@@ -395,6 +396,7 @@ class Queue:
 
         iterator._next_data = next_data  # noqa: SLF001 - torch has no public place for it
         self._tapped, self.fetched, self.looks = this, 0.0, bool(_processes(iterator))
+        self._places, self._free_places = _places(getattr(iterator, "_data_queue", None))
 
     def _forget(self) -> None:
         self._tapped, self.fetched, self.worker, self.depth = _nobody, None, math.nan, math.nan
@@ -429,7 +431,7 @@ class Queue:
         task = tasks.get(iterator._rcvd_idx)  # noqa: SLF001
         self.worker = task[0] if task else math.nan
         early = len(tasks) - iterator._tasks_outstanding  # noqa: SLF001 - arrived before their turn
-        self.depth = _size(iterator._data_queue) + early  # noqa: SLF001
+        self.depth = self._places - self._free_places() + early
 
     def store(self, depths: Iterable[tuple[float, float]]) -> None:
         """Put moments and depths of the batches since the last time into the record.
@@ -447,11 +449,19 @@ class Queue:
             self._last = (now, depth)
 
 
-def _size(queue: Any) -> float:
+def _places(queue: Any) -> tuple[float, Callable[[], float]]:
+    """How many batches a queue has room for, and what tells how many more; what is not known makes the difference NaN.
+
+    A queue between processes asks the semaphore that counts its free places: so do we, without the frames in between.
+    """
     try:
-        return float(queue.qsize())
-    except NotImplementedError:  # a queue between processes, on macOS
-        return math.nan
+        free = queue._sem._semlock._get_value  # noqa: SLF001
+        free()
+    except AttributeError:  # a queue between threads, of a loader that pins memory
+        return 0.0, lambda: -queue.qsize()
+    except NotImplementedError:  # on macOS
+        return math.nan, lambda: 0.0
+    return float(queue._maxsize), free  # noqa: SLF001
 
 
 def _nobody() -> None:

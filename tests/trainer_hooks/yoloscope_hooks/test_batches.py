@@ -30,7 +30,7 @@ def record(loop: Loop) -> tuple[Path, Record]:
 
 
 def test_memory_is_not_asked_for_with_every_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch takes long to answer: every eight batches, and at an epoch's end. Between, a row does not know."""
+    """PyTorch takes long to answer: every 64 batches, and at an epoch's end. Between, a row does not know."""
     asked: list[int] = []
 
     def batch() -> tuple[float, float]:

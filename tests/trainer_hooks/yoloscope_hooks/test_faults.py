@@ -38,7 +38,7 @@ from yoloscope_hooks import workers as loader_workers
 from yoloscope_hooks.callbacks import CALLBACKS
 from yoloscope_hooks.other_callbacks import OtherCallbacks
 from yoloscope_record import catalog, paths
-from yoloscope_record.file_format import Identity, RecordError
+from yoloscope_record.file_format import ROWS_AHEAD, Identity, RecordError
 from yoloscope_record.reader import Reader, Record
 from yoloscope_record.writer import Writer
 
@@ -47,7 +47,7 @@ from tests.trainer_hooks.loop import Loop, Scalar, Workers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BATCHES = 9  # more than are folded at once
+BATCHES = ROWS_AHEAD + 1  # more than are folded at once
 CALLS = ["step"] * BATCHES + ["save"] + ["step"] * BATCHES + ["save", "final"]
 
 
@@ -64,7 +64,7 @@ def value(seen: Record, name: str) -> Any:
 
 @pytest.fixture
 def loop(tmp_path: Path) -> Loop:
-    """Two epochs of nine batches, watched, with loader workers to look at."""
+    """Two epochs of batches, watched, with loader workers to look at."""
     loop = Loop(tmp_path, epochs=2, batches=BATCHES)
     loop.train_loader.iterator = Workers()
     loop = yoloscope_hooks.attach(loop)
