@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import catalog
 from yoloscope_record.catalog import STEP_BUCKETS
-from yoloscope_record.file_format import ROWS_AHEAD
+from yoloscope_record.file_format import (
+    ALLOCATED,
+    DATA_WAIT,
+    EPOCH,
+    QUEUE_DEPTH,
+    RESERVED,
+    ROWS_AHEAD,
+    STEP,
+    TIME,
+    WORKER,
+)
 
 from yoloscope_hooks import other_callbacks
 from yoloscope_hooks.counters import BATCHES, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Counters
@@ -67,9 +77,10 @@ class Batches:
         self._start = self._end = 0.0  # of the batch under way; 0 between batches, and until it has come
         self._own = 0.0  # seconds we took since the last batch ended
         self._callbacks = self._gap_callbacks = 0.0  # seconds others took up to `previous`, and in the gap from there
-        self._first, self._epoch = True, 0.0
+        self._first = True
         queue.failed = self._queue_failed
-        self._append = writer.append
+        self._row, self._append = writer.row, writer.append
+        self._row[ALLOCATED], self._row[RESERVED] = UNKNOWN
         self._wall = time.time() - perf_counter()  # to be added to a moment for Unix time
         self.waiting: list[Batch] = []
         self._hook_seconds = self._due = 0.0
@@ -88,7 +99,7 @@ class Batches:
         """Batches follow."""
         self._guard("clock", self.clock.epoch)
         self._first, self._start, self._end = True, 0.0, 0.0
-        self._progress.batch, self._epoch = 0, self._progress.epoch + 1.0
+        self._progress.batch, self._row[EPOCH] = 0, self._progress.epoch + 1.0
 
     def start(self, now: float) -> None:
         """A batch has arrived."""
@@ -131,12 +142,17 @@ class Batches:
             queue.fetched = 0.0
         waiting, wall, depth = self.waiting, now + self._wall, queue.depth
         due = now >= self._due or len(waiting) >= ROWS_AHEAD - 1
-        allocated, reserved = self._memory_now() if due else UNKNOWN
-        self._append((wall, wait, end - start, allocated, reserved, queue.worker, depth, self._epoch))
+        row = self._row
+        if due:
+            row[ALLOCATED], row[RESERVED] = self._memory_now()
+        row[TIME], row[DATA_WAIT], row[STEP] = wall, wait, end - start
+        row[WORKER], row[QUEUE_DEPTH] = queue.worker, depth
+        self._append()
         gap = length, callbacks, wait, first
         waiting.append((wall, self.clock.taken(), start, end, gap, self.images, self.steps, depth))
         self._first, self._start, self.previous = False, 0.0, end
         if due:
+            row[ALLOCATED], row[RESERVED] = UNKNOWN
             self.add_up(trainer, now)
         self._own = own = perf_counter() - now
         self._hook_seconds += own

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
     Tensor = Any
 
-PERIOD = 1.0
+PERIOD = 5.0
 _log = logging.getLogger("yoloscope")
 
 

@@ -85,6 +85,7 @@ RING_COLUMNS = (
     "queue_depth",
     "epoch",
 )
+TIME, DATA_WAIT, STEP, ALLOCATED, RESERVED, WORKER, QUEUE_DEPTH, EPOCH = range(len(RING_COLUMNS))  # indexes into a row
 ROW = struct.Struct(f"={len(RING_COLUMNS)}d")
 ROW_SIZE = ROW.size
 
