@@ -1,6 +1,6 @@
 """What the hooks take with cold caches, in seconds instead of minutes: a loop that trains nothing but throws them out.
 
-Between two calls of the hooks stands what a training does to the caches: a sweep over memory that is larger than them, a
+Between two calls of the hooks stands what a training does to the caches: a sweep over more memory than they hold, a
 convolution there and back, and some Python. Run as a program, this file goes through the loop with the hooks of each
 folder it is given in turn and prints one line of JSON for each; `bench_hooks.py --cold` starts it and reads that.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,19 +25,27 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("yoloscope_hooks", "yoloscope_record")
 PARTS = ("fetch", "start", "preprocess", "loss", "optimizer", "end")
 SWEEP_BYTES = 1 << 24
-#: What stands in a table in place of hooks: none, and callbacks that do nothing, or only what a row of a batch needs.
-BARE, EMPTY, CLOCK, ROW = "none", "an empty callback", "two looks at the clock", "the same, and a row written"
+#: What the loop is gone through with beside hooks: nothing, and callbacks at the end of a batch below which is no way.
+BARE, EMPTY, CLOCK, ROW = "no hooks", "an empty callback", "two looks at the clock", "the same, and a row written"
 
 
 @dataclass(frozen=True)
 class Job:
-    """`hooks` are folders with the two packages, by name; `batches` of `pace` seconds each, in each of `rounds`."""
+    """`hooks` are folders with the two packages, by name; each of the `rounds` has `batches` of `pace` seconds."""
 
     folder: str
     hooks: Mapping[str, str]
     rounds: int
     batches: int
     pace: float
+
+
+class Loop(NamedTuple):
+    """One way through the loop: seconds of each batch by part, and what the hooks counted themselves of all."""
+
+    name: str
+    batches: list[dict[str, float]]
+    hook_seconds: float
 
 
 class Iterator:
@@ -123,7 +131,7 @@ def run(loop: Any, job: Job) -> list[dict[str, float]]:
 
 
 def stand_ins(folder: Path) -> dict[str, Callable[[Any], None]]:
-    """Callbacks at the end of a batch that show what there is no way below."""
+    """Callbacks at the end of a batch; the row is eight doubles, ready but for one, written as the record's are."""
     row, pwrite = memoryview(bytearray(64)).cast("d"), os.pwrite
     file = os.open(folder / "row", os.O_RDWR | os.O_CREAT)
     os.ftruncate(file, 1 << 20)
@@ -143,16 +151,14 @@ def stand_ins(folder: Path) -> dict[str, Callable[[Any], None]]:
     return {EMPTY: lambda _: None, CLOCK: clock, ROW: write}
 
 
-def measure(job: Job, name: str, number: int) -> dict[str, Any]:
-    """One loop with the hooks of that name."""
+def measure(job: Job, name: str, number: int) -> Loop:
+    """Once through the loop with the hooks of that name."""
     folder = Path(job.folder)
-    loop = loop_of(folder)
-    callbacks = stand_ins(folder)
-    hook_seconds = 0.0
+    loop, callbacks = loop_of(folder), stand_ins(folder)
     if name in callbacks:
         loop.callbacks["on_train_batch_end"] = [callbacks[name]]
     if name not in job.hooks:
-        return {"name": name, "batches": run(loop, job), "hook_seconds": hook_seconds}
+        return Loop(name, run(loop, job), 0.0)
     for module in [one for one in sys.modules if one.partition(".")[0] in PACKAGES]:
         del sys.modules[module]
     sys.path.insert(0, job.hooks[name])
@@ -166,7 +172,7 @@ def measure(job: Job, name: str, number: int) -> dict[str, Any]:
         found = {sample.metric.name: sample.value for sample in Reader(path).read().samples}
     finally:
         sys.path.remove(job.hooks[name])
-    return {"name": name, "batches": batches, "hook_seconds": found["yoloscope_train_hook_seconds_total"]}
+    return Loop(name, batches, found["yoloscope_train_hook_seconds_total"])
 
 
 def main() -> None:
