@@ -25,7 +25,7 @@ from yoloscope_record.file_format import (
 from yoloscope_hooks import other_callbacks
 from yoloscope_hooks.counters import BATCHES, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Counters
 from yoloscope_hooks.cuda_memory import UNKNOWN
-from yoloscope_hooks.step_clock import END, START, Gap, HostClock, waited
+from yoloscope_hooks.step_clock import END, START, HostClock, waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +35,13 @@ if TYPE_CHECKING:
     from yoloscope_hooks.cuda_memory import CudaMemory
     from yoloscope_hooks.guard import Guard
     from yoloscope_hooks.progress import Progress
+    from yoloscope_hooks.step_clock import Step
     from yoloscope_hooks.stream_clock import StreamClock
     from yoloscope_hooks.workers import Queue
 
     Trainer = Any  # duck-typed
-    #: Wall time, marks of the clock, start, end, the fields of its Gap, images, optimizer steps, depth of the queue.
-    Batch = tuple[float, list[Any], float, float, tuple[float, float, float, bool], int, int, float]
+    #: Wall time, step, images, optimizer steps, depth of the queue before it.
+    Batch = tuple[float, Step, int, int, float]
 
 #: Seconds. Both clocks run alike; only a clock that was set moves them apart, less is a pause between two looks.
 CLOCK_STEP = 0.1
@@ -134,6 +135,7 @@ class Batches:
         if not end:
             end = now
             self._callbacks = others.spent(now) if others.running else others.seconds
+        marks = self.clock.taken()
         callbacks, length, wait = self._gap_callbacks, start - self.previous, queue.fetched
         first, rest = self._first, length - callbacks
         if first or wait is None or wait > rest:
@@ -148,8 +150,8 @@ class Batches:
         row[TIME], row[DATA_WAIT], row[STEP] = wall, wait, end - start
         row[WORKER], row[QUEUE_DEPTH] = queue.worker, depth
         self._append()
-        gap = length, callbacks, wait, first
-        waiting.append((wall, self.clock.taken(), start, end, gap, self.images, self.steps, depth))
+        step = marks, start, end, (length, callbacks, wait, first)
+        waiting.append((wall, step, self.images, self.steps, depth))
         self._first, self._start, self.previous = False, 0.0, end
         if due:
             row[ALLOCATED], row[RESERVED] = UNKNOWN
@@ -194,19 +196,15 @@ class Batches:
     def _fold(self) -> None:
         values, numbers, usual = self._writer.values, self.counters.numbers, self._progress.batch_size
         wait_slot, step_slot = self._wait, self._step
-        ended, depths = [], []
-        for _, marks, start, end, gap, images, steps, depth in self.waiting:
-            wait, step = gap[2], end - start
+        for _, (_, start, end, (_, _, wait, _)), images, steps, _ in self.waiting:
             values[wait_slot + bisect_left(STEP_BUCKETS, wait)] += 1.0
-            values[step_slot + bisect_left(STEP_BUCKETS, step)] += 1.0
+            values[step_slot + bisect_left(STEP_BUCKETS, end - start)] += 1.0
             values[wait_slot + _SUM] += wait
-            values[step_slot + _SUM] += step
+            values[step_slot + _SUM] += end - start
             numbers[IMAGES] += images or usual
             numbers[OPTIMIZER_STEPS] += steps
-            ended.append((marks, start, end, Gap(*gap)))
-            depths.append((start, depth))
-        self.clock.end(ended, numbers)
-        self._guard("queue", self._queue.store, depths)
+        self.clock.end([step for _, step, *_ in self.waiting], numbers)
+        self._guard("queue", self._queue.store, [(step[1], depth) for _, step, _, _, depth in self.waiting])
         if self.waiting:
             numbers[BATCHES] += len(self.waiting)
             numbers[LAST_BATCH] = self.waiting[-1][0]

@@ -118,8 +118,8 @@ def split(marks: Sequence[float], previous: float, gap: Gap, seconds: Seconds) -
             previous = mark
 
 
-#: A step that is over: its marks, when it began and ended by the host's clock, and what the host did before it.
-Step = Tuple[List[Any], float, float, Gap]
+#: A step that is over: its marks, when it began and ended by the host's clock, and the fields of the Gap before it.
+Step = Tuple[List[Any], float, float, Tuple[float, float, float, bool]]
 
 
 class HostClock:
@@ -158,11 +158,12 @@ class HostClock:
         """
         alike: dict[tuple[bool, ...], list[Step]] = {}
         for step in steps:
-            alike.setdefault((step[3].first, *map(bool, step[0])), []).append(step)
+            marks, *_, (*_, first) = step
+            alike.setdefault((first, *map(bool, marks)), []).append(step)
         for found in alike.values():
             marks, starts, ends, gaps = zip(*found)
-            lengths, callbacks, waits, first = zip(*gaps)
             summed = [sum(moments) for moments in zip(*marks)]
             summed[START], summed[END] = sum(starts), sum(ends)
-            gap = Gap(sum(lengths), sum(callbacks), sum(waits), first[0])
+            *lengths, firsts = zip(*gaps)
+            gap = Gap(*map(sum, lengths), firsts[0])
             split(summed, summed[START] - gap.length, gap, seconds)

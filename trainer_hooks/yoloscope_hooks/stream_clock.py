@@ -98,7 +98,8 @@ class StreamClock:
 
     def end(self, steps: Iterable[Step], seconds: Seconds) -> None:
         """Steps are queued; give the time of those that are over to the phases."""
-        for marks, start, end, gap in steps:
+        for marks, start, end, host in steps:
+            gap = Gap(*host)
             self._owed += gap.length + end - start
             self._flying.append((marks, gap))
         self._land(seconds)

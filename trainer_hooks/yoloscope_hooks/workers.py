@@ -323,7 +323,7 @@ class Queue:
         """Who made the batch that was taken last, and how many were ready before; NaN where that is not known."""
         self.seconds = 0.0
         """What we took to find that out, so far."""
-        self._places, self._free_places = _places(None)
+        self._places, self._free_places = _places(None)  # of the queue
         self.failed: Callable[[Exception], None] = _nobody_listens
         """Called when it could not be found out."""
         self.looks = False
@@ -400,6 +400,7 @@ class Queue:
 
     def _forget(self) -> None:
         self._tapped, self.fetched, self.worker, self.depth = _nobody, None, math.nan, math.nan
+        self._places, self._free_places = _places(None)  # a queue between threads holds batches
 
     def let_go(self) -> None:
         """Leave the iterator as it was."""
