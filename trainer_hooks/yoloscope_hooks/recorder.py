@@ -145,9 +145,9 @@ class Recorder:
     def _add_up(self, trainer: Trainer, now: float) -> None:
         """Store what can wait for several batches, in loops that are warm."""
         sampled = now - self._sampled >= PERIOD
-        self._guard("loss", self.learning.check, trainer)
         if sampled:
             self._sampled = now
+            self._guard("loss", self.learning.check, trainer)
             self._guard("learning", self.learning.sample, trainer)
         if self.learning.copies.event is not None:
             self._guard("learning", self.learning.collect)

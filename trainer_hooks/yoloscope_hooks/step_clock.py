@@ -152,18 +152,7 @@ class HostClock:
         seconds[phase] += elapsed - callbacks
 
     def end(self, steps: Iterable[Step], seconds: Seconds) -> None:
-        """Steps are over: give their time to the phases, one number per catalog.PHASES, added to.
-
-        Steps with the same marks are split as one, the sum of them: phases are differences of moments.
-        """
-        alike: dict[tuple[bool, ...], list[Step]] = {}
-        for step in steps:
-            marks, *_, (*_, first) = step
-            alike.setdefault((first, *map(bool, marks)), []).append(step)
-        for found in alike.values():
-            marks, starts, ends, gaps = zip(*found)
-            summed = [sum(moments) for moments in zip(*marks)]
-            summed[START], summed[END] = sum(starts), sum(ends)
-            *lengths, firsts = zip(*gaps)
-            gap = Gap(*map(sum, lengths), firsts[0])
-            split(summed, summed[START] - gap.length, gap, seconds)
+        """Steps are over: give their time to the phases, one number per catalog.PHASES, added to."""
+        for marks, start, end, gap in steps:
+            marks[START], marks[END] = start, end
+            split(marks, start - gap[0], Gap(*gap), seconds)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,26 +101,6 @@ def test_nothing_is_lost(steps: list[float], missing: set[int], host: tuple[floa
     split([0.0 if index in missing else moment for index, moment in enumerate(moments)], 1.0, gap, seconds)
     assert sum(seconds) == pytest.approx(moments[-1] - 1.0)
     assert min(seconds) >= 0
-
-
-@given(
-    st.lists(st.tuples(st.lists(st.floats(0.001, 10), min_size=MARKS, max_size=MARKS), st.booleans(), st.booleans())),
-    st.sets(st.integers(1, MARKS - 2)),
-)
-def test_steps_together_as_one_by_one(steps: list[tuple[list[float], bool, bool]], missing: set[int]) -> None:
-    """However alike steps are that are over together, a phase gets what it would have got from each of them."""
-    clock, together, alone = HostClock(), [0.0] * len(PHASES), [0.0] * len(PHASES)
-    over, previous = [], 1.0
-    for lengths, complete, first in steps:
-        moments = list(accumulate(lengths, initial=previous))[1:]
-        start, end = moments[0], moments[-1]
-        marks = [moment if complete or mark not in missing else 0.0 for mark, moment in enumerate(moments)]
-        gap = Gap(start - previous, (start - previous) / 4, (start - previous) / 2, first)
-        split(marks, previous, gap, alone)
-        over.append(([0.0, *marks[1:-1], 0.0], start, end, gap))
-        previous = end
-    clock.end(over, together)
-    assert together == pytest.approx(alone)
 
 
 def test_host_clock_forgets() -> None:
