@@ -47,7 +47,7 @@ from tests.trainer_hooks.loop import Loop, Scalar, Workers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BATCHES = ROWS_AHEAD + 1  # more than are folded at once
+BATCHES = ROWS_AHEAD + 3  # more than are folded at once
 CALLS = ["step"] * BATCHES + ["save"] + ["step"] * BATCHES + ["save", "final"]
 
 
