@@ -233,19 +233,16 @@ def cold(folder: Path, batches: int, against: str) -> dict[str, list[cold_hooks.
 def with_cold_caches(found: dict[str, list[cold_hooks.Loop]]) -> str:
     """The section `Hooks: cold caches`."""
     some = next(iter(found.values()))
-    count = len(some[0].batches)
+    command = f"bench_hooks.py --cold {len(some[0].batches)}"
     lines = [
-        f"## Hooks: cold caches\n\n{page.made_by(f'bench_hooks.py --cold {count}')} Load {os.getloadavg()[1]:.0f}.\n",
-        "| us per batch: mean, median, p90 |"
-        + "".join(f" {part} |" for part in cold_hooks.PARTS)
-        + " counted by the hooks |",
-        "|---|" + "---|" * (len(cold_hooks.PARTS) + 1),
+        f"## Hooks: cold caches\n\n{page.made_by(command)} Load {os.getloadavg()[1]:.0f} at the end.\n",
+        "| us per batch: mean, median, p90 |" + "".join(f" {part} |" for part in cold_hooks.PARTS),
+        "|---|" + "---|" * len(cold_hooks.PARTS),
     ]
     for name, loops in found.items():
         batches = [one for loop in loops for one in loop.batches[COLD_WARM_UP:] if max(one.values()) < DISTURBED]
         cells = [_spread([1e6 * one[part] for one in batches]) for part in cold_hooks.PARTS]
-        counted = [f"{1e6 * loop.hook_seconds / count:.0f}" for loop in loops if loop.hook_seconds]
-        lines.append(f"| {name} |" + "".join(f" {cell} |" for cell in cells) + f" {', '.join(counted)} |")
+        lines.append(f"| {name} |" + "".join(f" {cell} |" for cell in cells))
     return "\n".join(lines) + "\n" + COLD_NOTE.format(rounds=len(some), pace=COLD_PACE * 1000)
 
 
@@ -331,7 +328,7 @@ batches that had it. Each part has the clock around it in it: an empty function 
 """
 COLD_NOTE = """
 {rounds} rounds in turn, {pace:.0f} ms a batch, in which a convolution and a sweep over 16 MB throw out the caches
-before each part; batches in which a part took 1 ms or more are left out, but not of what the hooks count themselves.
+before each part; batches in which a part took 1 ms or more are left out.
 """
 PAIRS = """\
 {pairs} pairs of real trainings on the CPU (yolo11n, 160 px, batch 8: {milliseconds:.0f} ms of CPU per batch), without

@@ -41,11 +41,10 @@ class Job:
 
 
 class Loop(NamedTuple):
-    """One way through the loop: seconds of each batch by part, and what the hooks counted themselves of all."""
+    """Once through the loop: what with, and the seconds of each batch by part."""
 
     name: str
     batches: list[dict[str, float]]
-    hook_seconds: float
 
 
 class Iterator:
@@ -158,21 +157,16 @@ def measure(job: Job, name: str, number: int) -> Loop:
     if name in callbacks:
         loop.callbacks["on_train_batch_end"] = [callbacks[name]]
     if name not in job.hooks:
-        return Loop(name, run(loop, job), 0.0)
+        return Loop(name, run(loop, job))
     for module in [one for one in sys.modules if one.partition(".")[0] in PACKAGES]:
         del sys.modules[module]
     sys.path.insert(0, job.hooks[name])
     try:
         import yoloscope_hooks  # noqa: PLC0415 - of the folder
-        from yoloscope_record.reader import Reader  # noqa: PLC0415
 
-        yoloscope_hooks.attach(loop, run=f"cold{number}")
-        batches = run(loop, job)
-        (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob(f"**/cold{number}/rank-0.rec")
-        found = {sample.metric.name: sample.value for sample in Reader(path).read().samples}
+        return Loop(name, run(yoloscope_hooks.attach(loop, run=f"cold{number}"), job))
     finally:
         sys.path.remove(job.hooks[name])
-    return Loop(name, batches, found["yoloscope_train_hook_seconds_total"])
 
 
 def main() -> None:
