@@ -6,22 +6,25 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fake_nvml import FakeNvml, steps
-from tests.gpu.kit import parts, report
+from tests.gpu.kit import commands, parts, report
 from tests.recordings import cases
 from tests.training import ROOT
 
-SEEN = Path(__file__).with_name("h200.json")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def test_documents_say_what_the_card_showed() -> None:
-    """docs/benchmarks.md holds the section of what was measured: write it with `python -m tests.gpu.kit.report`."""
-    section = report.markdown(json.loads(SEEN.read_text()))
-    assert section.strip() in (ROOT / "docs" / "benchmarks.md").read_text()
+def test_documents_say_what_the_cards_showed() -> None:
+    """docs/benchmarks.md holds a section for each time: write them with `python -m tests.gpu.kit.report`."""
+    document = (ROOT / "docs" / "benchmarks.md").read_text()
+    sections = report.sections()
+    assert len(sections) >= 2
+    assert [section for section in sections if section.strip() not in document] == []
 
 
 def test_what_is_used_of_the_card_is_told() -> None:
@@ -35,6 +38,13 @@ def test_what_is_used_of_the_card_is_told() -> None:
     assert f"| healthy | healthy |  |  | {used['mfu']:.1%} | {used['tensor_active']:.1%} |" in section
 
 
+def test_peaks_of_tune() -> None:
+    """As it said them on an H200: two measured, one predicted and then measured."""
+    seen = json.loads((report.SEEN / "2026-11-28-h200.json").read_text())["tune"]
+    told = commands.peaks("\n".join(seen["said"]))
+    assert told == {"measured": {16: 7.82, 32: 15.16, 128: 59.21}, "predicted": {128: 59.19}}
+
+
 def test_part_that_failed_is_told() -> None:
     """A part without a result is not left out."""
     found = {"date": "2026-01-01", "machine": {"card": "A"}, "square": {"error": "no driver"}}
@@ -46,7 +56,7 @@ def test_without_a_gpu(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics")
     nvml = FakeNvml(tmp_path, steps("healthy_h100x8")[0])
     command = [sys.executable, "-m", "tests.gpu.kit", "--out", str(tmp_path / "out"), "--device", "cpu"]
-    asked = "machine,driver_calls,square,phases,trainings,cost,diagnoses"
+    asked = "machine,driver_calls,square,phases,trainings,predictions,hang,cost,diagnoses"
     paths = os.pathsep.join([str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")])
     environment = os.environ | nvml.environment() | {"YOLOSCOPE_KIT": "here", "PYTHONPATH": paths}
     done = subprocess.run(
@@ -64,4 +74,6 @@ def test_without_a_gpu(tmp_path: Path) -> None:
     assert "there was no GPU" in (tmp_path / "out" / "kit.md").read_text()
     assert found["driver_calls"]["gpu"]["calls"]["nvmlDeviceGetPowerUsage"][0] == 8
     assert found["diagnoses"]["gpu_callback"]["batches"] > 0
+    assert found["predictions"]["predict_single"]["images_per_second"] > 0
+    assert any("hang (" in line for line in found["hang"]["said"])
     assert not [part for part, told in found.items() if isinstance(told, dict) and "error" in told]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: `nvidia-smi -q -x` of 580.159.04, what the comparison does not read left out.
-SEEN = Path(__file__).with_name("h200.xml")
+SEEN = Path(__file__).with_name("seen") / "2026-11-27-h200.xml"
 MIB = 2**20
 H200 = {
     "driver_version": "580.159.04",

@@ -345,7 +345,6 @@ CASES: dict[str, Case] = {
         ),
     ),
     "slightly_fuller": healthy("a context more on GPU 0", replace(DDP, guests=4 * GIB)),
-    "amp_not_asked_for": healthy("amp=False", replace(BASE, facts={"amp": "false", "amp_asked": "false"})),
     "amp_on_a_cpu": healthy(
         "a CPU trains without AMP",
         replace(BASE, gpu=False, cores=8, forward=0.4, backward=0.6, batches=60, facts={"amp": "false"}),
@@ -364,9 +363,9 @@ CASES: dict[str, Case] = {
         "a tenth of the card's peak, though not compiled",
         replace(BASE, flops=400e9, facts={"compile": "False", "channels_last": "False"}),
     ),
-    "far_from_its_peak_in_fp32": healthy(
-        "by the peak of FP32 it is not far; with AMP's it would be",
-        replace(BASE, flops=130e9, facts={"amp": "false", "amp_asked": "false", "compile": "False"}),
+    "amp_not_asked_for": healthy(
+        "amp=False, on a card that nobody knows to be faster with AMP",
+        replace(BASE, facts={"amp": "false", "amp_asked": "false"}),
     ),
     # --- sick ---
     "setup_slow": sick("setup_slow", "labels are read for ever", replace(BASE, epochs=0, setup=420.0, end="running")),
@@ -469,6 +468,11 @@ CASES: dict[str, Case] = {
     ),
     "imbalanced_memory": sick("imbalanced_memory", "GPU 0 holds 24 GiB more", replace(DDP, guests=24 * GIB)),
     "amp_off": sick("amp_off", "the check failed", replace(BASE, facts={"amp": "false"})),
+    "far_from_its_peak_in_fp32": sick(
+        "amp_off",
+        "by the peak of FP32 it is not far; with AMP's it would be",
+        replace(BASE, flops=130e9, facts={"amp": "false", "amp_asked": "false", "compile": "False"}),
+    ),
     "slow_batch": sick(
         "slow_batch oom_retry",
         "one batch assigns its labels on the CPU",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Key, Verdict
     from yoloscope_exporter.diagnosis.faults import Faults
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
-    from yoloscope_exporter.measures.series import Series
+    from yoloscope_exporter.measures.series import Labels, Series
 
 #: Seconds of a run that is over in no time.
 _SHORTEST = 0.001
@@ -45,10 +45,25 @@ def totals(store: Store, run: str) -> Window | None:
     alive = [time for series in ups for time, up in zip(series.times, series.values, strict=True) if up]
     whole = began >= store.first or not alive
     start = began if whole else first
+    end = max(_end(store, run, alive, ups), start + _SHORTEST)
     made = Store(store.name, store.cluster, store.job)
-    made.add(start, _moment(store, run, -1, zero=True) if whole else _moment(store, run, 0))
-    made.add(max(_end(store, run, alive, ups), start + _SHORTEST), _moment(store, run, -1))
-    return Window(made, made.first, made.last, made.last - made.first)
+    made.add(start, [*(_moment(store, run, -1, zero=True) if whole else _moment(store, run, 0))])
+    made.add(end, _moment(store, run, -1))
+    for gpu, busy in _gpus(Window(store, start, end), run):
+        made.add(start, (Sample(catalog.GPU_BUSY_SECONDS_TOTAL, gpu[:1], 0.0),))
+        counted = Sample(catalog.GPU_BUSY_SECONDS_TOTAL, gpu[:1], busy * (end - start))
+        made.add(end, (Sample(catalog.GPU_INFO, gpu, 1.0), counted))
+    return Window(made, start, end, end - start)
+
+
+def _gpus(window: Window, run: str) -> Iterator[tuple[Labels, float]]:
+    """Labels of the GPUs on which it predicts, and the share of the window in which each ran a kernel, if known."""
+    ranks = {labels[1] for labels, _ in window.store.family(catalog.PREDICT_RUN_INFO.name, (run,))}
+    uuids = {facts.get("gpu_uuid") for rank in ranks if (facts := signals.prediction.facts(window, run, rank))}
+    for labels, _ in window.store.family(catalog.GPU_INFO.name, ()):
+        busy = signals.gpu.gpu_busy(window, labels[0]) if labels[1] in uuids else None
+        if busy is not None:
+            yield labels, busy
 
 
 def _end(store: Store, run: str, alive: Sequence[float], ups: Sequence[Series]) -> float:

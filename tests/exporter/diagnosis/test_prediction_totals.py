@@ -97,3 +97,19 @@ def test_nothing_is_judged_of_an_idle_hour_of_a_long_run() -> None:
         made.add(1000.0 + second, [*samples(500.0, PHASES), began])
     (told,) = diagnose_range([made]).diagnoses
     assert told.verdicts == ()
+
+
+def test_the_gpu_that_predicts_is_in_it() -> None:
+    """Busy for a fifth of a prediction of three seconds, whatever other GPUs did; absent if it is not known."""
+    made = Store()
+    for second in range(4):
+        seen = samples(float(second), BASE, busy=0.2, gpu_uuid="GPU-9")
+        made.add(1000.0 + second, [*seen, Sample(c.GPU_BUSY_SECONDS_TOTAL, ("1",), float(second))])
+    window = totals(made, RUN[0])
+    assert window is not None
+    assert window.rates(c.GPU_BUSY_SECONDS_TOTAL) == {("0",): pytest.approx(0.2)}
+    (found,) = verdicts([window], DEFAULTS, Faults()).values()
+    assert "small_inference_batch" in [verdict.name for verdict in found]
+    without = totals(store(range(4), began=1000.0), RUN[0])
+    assert without is not None
+    assert not without.rates(c.GPU_BUSY_SECONDS_TOTAL)

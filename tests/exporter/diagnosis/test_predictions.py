@@ -16,8 +16,11 @@ from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.language.translation import is_known
 from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.recordings.reader import read
 from yoloscope_exporter.terminal import screen
 from yoloscope_exporter.terminal.diagnosis import exit_code, to_text
+
+from tests.training import ROOT
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Diagnosis
@@ -123,6 +126,15 @@ def names(told: Diagnosis) -> set[str]:
         ({}, {**CUDA, "precision": "fp32"}, {"precision", "inference_bound"}, "half=True"),
         ({}, {**CUDA, "precision": "fp32", "device_name": "NVIDIA GeForce GTX 1660"}, {"inference_bound"}, ""),
         ({}, {**CUDA, "precision": "fp32", "capability": "6.1"}, {"inference_bound"}, ""),
+        ({}, {**CUDA, "precision": "fp32", "busy": 0.3, "batch": 16}, {"inference_bound"}, ""),  # FP16 idles even more
+        ({}, {**CUDA, "precision": "fp32", "busy": 0.7}, {"precision", "inference_bound"}, "half=True"),
+        (
+            {"postprocess": 0.02},
+            {"boxes": 0, "source": "tensor"},
+            {"postprocess_bound"},
+            "a tensor's images are copied back",
+        ),
+        ({"postprocess": 0.02}, {"boxes": 0}, {"postprocess_bound"}, "there are hardly any boxes"),
         ({"source": 0.03, "user": 0.03}, {}, {"source_bound", "user_code_bound"}, ""),
     ],
 )
@@ -132,6 +144,22 @@ def test_verdicts(phases: dict[str, float], how: dict[str, object], expected: se
     assert names(told) == expected
     assert any(fix in verdict.fix for verdict in told.verdicts)
     assert exit_code([told]) == (0 if expected == {"inference_bound"} else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("predict_single", {"small_inference_batch"}),
+        ("predict_fp32", {"postprocess_bound", "precision"}),
+        ("predict_half", {"postprocess_bound"}),
+    ],
+)
+def test_predictions_on_a_real_card(name: str, expected: set[str]) -> None:
+    """Recorded on an H200 by the GPU kit: seconds long, so that all of a run is judged."""
+    stores = list(read(ROOT / "tests" / "recordings" / "predictions" / f"{name}.om.gz"))
+    told = diagnose_range(stores).diagnoses
+    newest = max(diagnosis.run for diagnosis in told if diagnosis.signals.predicts)
+    assert next(names(one) for one in told if one.run == newest) == expected
 
 
 def test_advice_that_would_do_nothing_is_not_given() -> None:

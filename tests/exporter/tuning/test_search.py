@@ -238,7 +238,7 @@ def test_the_peak_of_memory_is_a_line_through_two_batches() -> None:
 
 def test_peaks_of_a_real_gpu() -> None:
     """From a batch and twice as much: a little too much for the next one, and never too little, on an H200."""
-    measured = json.loads((ROOT / "tests/gpu/h200.json").read_text())["memory"]
+    measured = json.loads((ROOT / "tests/gpu/seen/2026-11-27-h200.json").read_text())["memory"]
     peaks = {int(batch): float(one["peak_reserved"]) for batch, one in measured.items()}
     for small in (8, 16):
         line = search.peak_line({small: peaks[small], 2 * small: peaks[2 * small]})

@@ -1,8 +1,10 @@
 """What only a real GPU can show, in about six minutes, on a machine that reaches nothing.
 
     make gpu-kit                                  # where there is a package index: puts wheels beside the kit
-    python -m tests.gpu.kit --out DIR             # on the machine with the GPU: all parts
+    python -m tests.gpu.kit --out DIR             # on the machine with the GPU: six minutes
     python -m tests.gpu.kit --out DIR --parts machine,phases --cases gpu_fed,gpu_leak
+
+What stands by itself takes more time and is asked for by name: square, memory, bench, pairs.
 
 DIR gets kit.json, kit.md, the recordings of its trainings, and what the commands printed. PyTorch must be there, what
 else is missing comes from the wheels. Without a GPU all parts run on the CPU and a fake NVML, small, and kit.md
@@ -69,13 +71,13 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for what was seen")
     parser.add_argument(
-        "--parts", default="machine,driver_calls,square,phases,tests,trainings,cost,diagnoses,memory,pairs"
+        "--parts", default="machine,driver_calls,hang,phases,trainings,cost,diagnoses,predictions,tune,tests"
     )
     parser.add_argument("--cases", default="", help="trainings, by name; by default those that fit into six minutes")
     parser.add_argument("--device", default="", help="as Ultralytics takes it; the first GPU by default, else cpu")
     arguments = parser.parse_args()
     _bring_wheels()
-    from tests.gpu.kit import parts, report  # noqa: PLC0415 - what they import has come by now
+    from tests.gpu.kit import commands, parts, report  # noqa: PLC0415 - what they import has come by now
     from tests.gpu.kit.cases import SIX_MINUTES  # noqa: PLC0415
 
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,10 @@ def main() -> None:
         "memory": lambda: parts.memory(kit, (2, 4) if small else (8, 16, 32, 64)),
         "pairs": lambda: parts.pairs(kit, 1 if small else 2, 6),
         "trainings": lambda: parts.trainings(kit, names),
+        "predictions": lambda: commands.predictions(kit, 3 if small else 8),
+        "hang": lambda: commands.hang(kit),
+        "tune": lambda: commands.tune(kit, 30 if small else 90),
+        "bench": lambda: commands.bench(kit, 1 if small else 3),
         "cost": lambda: parts.cost(kit, time.monotonic() - began),
     }
     found: dict[str, object] = {"date": time.strftime("%Y-%m-%d"), "device": device}

@@ -54,6 +54,7 @@ def _case(why: str, right: str = "", allowed: str = "", script: str = "", **how:
 CASES: dict[str, Case] = {
     "gpu_fed": _case(
         "a big model, images in RAM: the GPU is the limit",
+        allowed="low_mfu",
         size="l",
         seconds=30,
         arguments={"batch": 96, "cache": "ram", "workers": 12},
@@ -85,7 +86,8 @@ CASES: dict[str, Case] = {
     "gpu_augmentation": _case(
         "images in RAM, transforms that compute on all CPUs",
         "loader_cpu",
-        image_work=0.3,
+        allowed="small_batch low_mfu",
+        image_work=1.0,
         arguments={"workers": 16, "cache": "ram", "val": False},
     ),
     "gpu_storage": _case(
@@ -130,6 +132,7 @@ model.add_callback("on_train_batch_end", keep)
     "gpu_validation": _case(
         "the validation set is many times the training set",
         "validation_bound",
+        allowed="small_batch low_mfu",
         data="validation",
         arguments={"cache": "ram"},
     ),
@@ -147,4 +150,4 @@ model.add_callback("on_train_batch_end", keep)
 }
 
 #: Those that fit into six minutes with the other parts; what a training takes besides being watched is half a minute.
-SIX_MINUTES = ("gpu_fed", "gpu_launches", "gpu_few_workers", "gpu_small_batch", "gpu_leak")
+SIX_MINUTES = ("gpu_fed", "gpu_few_workers", "gpu_small_batch")

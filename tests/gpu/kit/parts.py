@@ -153,12 +153,17 @@ class Kit:
             "stop_after": stop_after,
         }
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, timeout: float = 120) -> str:
         """The output of a command of the CLI."""
         done = subprocess.run(
-            [*CLI, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=120
+            [*CLI, *arguments], env=self.environment, capture_output=True, text=True, check=False, timeout=timeout
         )
-        return done.stdout + done.stderr + (f"(exit {done.returncode})" if done.returncode else "")
+        return done.stderr + done.stdout + (f"(exit {done.returncode})" if done.returncode else "")
+
+    def forget(self) -> None:
+        """Remove the records, or the next recording would tell of runs that were killed."""
+        shutil.rmtree(self.records)
+        self.records.mkdir()
 
 
 def _python_path() -> list[str]:
@@ -221,7 +226,9 @@ def tests(kit: Kit) -> dict[str, Any]:
         "-s",
         "--no-header",
         "--tb=short",
-        "tests/gpu",
+        "-W",
+        "default",
+        *(f"tests/gpu/test_{name}.py" for name in ("exporter", "hooks", "nvidia_smi")),
     ]
     done = subprocess.run(
         command, env=kit.environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
@@ -267,24 +274,28 @@ def _training(kit: Kit, name: str, case: Case, *, more: bool) -> dict[str, Any]:
             time.sleep(seconds * 0.4)
             recorder.send_signal(signal.SIGINT)
             recorder.wait(30)
-    shutil.rmtree(kit.records)  # or the next recording would tell of a run that was killed
-    kit.records.mkdir()
+    kit.forget()
     return {"seconds_to_first_batch": first}
 
 
 def diagnoses(kit: Kit) -> dict[str, Any]:
     """What the diagnosis says of each recording, beside what is right, and what the hooks took in it."""
     found = {}
-    for file in sorted((kit.out / "recordings").glob("*.om.gz")):
-        name = file.name.removesuffix(".om.gz")
-        recording = gzip.decompress(file.read_bytes()).decode()
-        run = re.search(rf'run="([^"]*{name}-[^"]*)"', recording)
-        text = kit.run("diagnose", "--recording", str(file), *(("--run", run[1]) if run else ()))
-        (kit.out / f"{name}.diagnosis.txt").write_text(text)
-        case = CASES[name]
-        told = {"right": sorted(case.right), "allowed": sorted(case.allowed), "told": sorted(set(TOLD.findall(text)))}
-        found[name] = told | _figures(recording, name) | (used(file, run[1]) if run else {})
+    for name, case in CASES.items():
+        file = kit.out / "recordings" / f"{name}.om.gz"
+        if file.exists():
+            recording = gzip.decompress(file.read_bytes()).decode()
+            run = re.search(rf'run="([^"]*{name}-[^"]*)"', recording)
+            told = judged(kit, file, run[1] if run else "", case.right, case.allowed)
+            found[name] = told | _figures(recording, name) | (used(file, run[1]) if run else {})
     return found
+
+
+def judged(kit: Kit, recording: Path, run: str, right: frozenset[str], allowed: frozenset[str]) -> dict[str, Any]:
+    """What the diagnosis of a recording tells (of its newest run, unless one is named), beside what is right."""
+    text = kit.run("diagnose", "--recording", str(recording), *(("--run", run) if run else ()))
+    (kit.out / f"{recording.name.removesuffix('.om.gz')}.diagnosis.txt").write_text(text)
+    return {"right": sorted(right), "allowed": sorted(allowed), "told": sorted(set(TOLD.findall(text)))}
 
 
 def used(recording: Path, run: str) -> dict[str, float]:
@@ -334,7 +345,7 @@ def driver_calls(kit: Kit) -> dict[str, Any]:
 def pairs(kit: Kit, count: int, seconds: float) -> dict[str, Any]:
     """The same training without and with hooks in turn: time between batches, and time in the callbacks of a batch."""
     case = CASES["gpu_fed"]
-    quick = Case(case.why, arguments=case.arguments | {"imgsz": 320, "mosaic": 0.0, "val": False})
+    quick = Case(case.why, arguments=case.arguments | {"imgsz": 320, "batch": 16, "mosaic": 0.0, "val": False})
     found: dict[str, list[dict[str, float]]] = {"none": [], "attach": []}
     for index in range(count):
         for hooks in ("none", "attach") if index % 2 == 0 else ("attach", "none"):

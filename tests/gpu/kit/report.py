@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-HEADING = "## On a real GPU"
+SEEN = Path(__file__).parents[1] / "seen"
 Found = dict[str, Any]
 
 
 def markdown(found: Found) -> str:
     """A section of what was measured; a part that failed says so."""
-    lines = [HEADING, "", *_machine(found)]
+    lines = [f"## On a real GPU, {found['date']}", "", *_machine(found)]
     for part, write in PARTS.items():
         if told := found.get(part):
             lines += ["", *(_nothing(part, told) or write(told))]
@@ -112,6 +112,40 @@ def _diagnoses(told: Found) -> Iterator[str]:
     yield from _table(head, rows)
 
 
+def _predictions(told: Found) -> Iterator[str]:
+    yield "Predictions of yolo11n (single) and yolo11l (32 images a call), each recorded and judged:"
+    yield ""
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(f"`{verdict}`" for verdict in one["right"]) or "healthy",
+            ", ".join(f"`{verdict}`" for verdict in one["told"]) or "healthy",
+            f"{one['images_per_second']:.0f}" if "images_per_second" in one else "",
+            f"{one['hooks_us']:.0f} us" if "hooks_us" in one else "",
+        )
+        for name, one in told.items()
+    ]
+    yield from _table(("prediction", "right", "told", "images/s", "hooks per batch"), rows)
+
+
+def _tune(told: Found) -> Iterator[str]:
+    yield f"`yoloscope tune --batch` of a training of yolo11m at 640 px, {told['seconds']:.0f} s:"
+    yield ""
+    yield from (f"    {line}".rstrip() for line in told["said"])
+
+
+def _bench(told: Found) -> Iterator[str]:
+    yield "`yoloscope bench yolo11n.yaml --half`:"
+    yield ""
+    yield from (line.replace("# ", "### ", 1) if line.startswith("#") else line for line in told["markdown"])
+
+
+def _hang(told: Found) -> Iterator[str]:
+    yield f"A kernel that does not end, {told['seconds']:.1f} s after `yoloscope stacks` was asked:"
+    yield ""
+    yield from (f"    {line}".rstrip() for line in told["said"])
+
+
 def _cost(told: Found) -> Iterator[str]:
     yield f"The exporter beside all that: {told['cores']:.1%} of a core, {told['resident_mb']:.0f} MB, a scrape"
     yield f"{told['scrape_ms_median']:.1f} ms (worst of forty {told['scrape_ms_worst']:.1f} ms)."
@@ -129,17 +163,27 @@ PARTS = {
     "phases": _phases,
     "memory": _memory,
     "diagnoses": _diagnoses,
+    "predictions": _predictions,
+    "tune": _tune,
+    "bench": _bench,
+    "hang": _hang,
     "pairs": _pairs,
     "cost": _cost,
     "tests": _tests,
 }
 
 
+def sections() -> list[str]:
+    """One for each time that a GPU was seen."""
+    return [markdown(json.loads(file.read_text())) for file in sorted(SEEN.glob("*.json"))]
+
+
 def main() -> None:
-    """Put what the last real GPU showed into docs/benchmarks.md."""
+    """Put what real GPUs showed into docs/benchmarks.md."""
     from tests.benchmarks import page  # noqa: PLC0415 - not where the kit runs
 
-    page.write(markdown(json.loads(Path(__file__).parents[1].joinpath("h200.json").read_text())))
+    for section in sections():
+        page.write(section)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,9 @@ def prepared_images(s: Signals) -> Advice:
 
 
 def fewer_boxes(s: Signals) -> Advice:
-    """Boxes that are not needed are not compared."""
+    """Boxes that are not needed are not compared; where there are none, that is not what takes the time."""
+    if s.has(Signals.predict_detections) and s.predict_detections < 1:
+        return Advice(note=_without_boxes(s), predicts=True)
     arguments: dict[str, Value] = {}
     if _fact(s, "conf") < PREDICT_DEFAULTS["conf"] and s.facts.get("mode") != "track":  # trackers use the faint ones
         arguments["conf"] = PREDICT_DEFAULTS["conf"]
@@ -77,6 +79,16 @@ def fewer_boxes(s: Signals) -> Advice:
         arguments["max_det"] = _FEWER
     note = text("name only the classes that you need (classes=)")
     return Advice(arguments, note=note, forecast=_without(s, s.predict_postprocess_share), predicts=True)
+
+
+def _without_boxes(s: Signals) -> str:
+    """Ultralytics copies the images of a tensor back to the host, as its results hold them as arrays."""
+    if s.facts.get("source") == "tensor":
+        return text(
+            "a tensor's images are copied back to the host for the results: compare with arrays, whose preprocessing "
+            "takes time instead, or call the network and non-maximum suppression yourself"
+        )
+    return text("there are hardly any boxes: no setting of non-maximum suppression makes that quicker")
 
 
 def less_between(s: Signals) -> Advice:

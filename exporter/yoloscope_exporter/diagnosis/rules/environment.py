@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.settings import image_size
+from yoloscope_exporter.diagnosis.rules import parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, SHM, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import text
@@ -94,6 +95,31 @@ def _environment_advice(s: Signals) -> Advice:
     return Advice({"device": 0})
 
 
+def _amp_off(s: Signals, t: Thresholds) -> bool:
+    """Whether AMP would be used, or would help: a run that waits for something else gains nothing by it."""
+    if s.amp_on or "gpu" not in s.names:
+        return False
+    computes = s.has(Signals.compute_share) and not parts.one_is_large(s, t)
+    return bool(s.amp_asked) or (s.get(Signals.amp_gain) > 1 and computes)
+
+
+def _amp_evidence(s: Signals, _: Thresholds) -> str:
+    if s.amp_asked:
+        return text("amp=True was asked for; after its check Ultralytics trains with amp=False")
+    return s.text("amp=False; GPU {gpu} can do {amp_gain:.2g} times as many operations per second in half precision")
+
+
+def _amp_advice(s: Signals) -> Advice:
+    if s.amp_asked:
+        return Advice(
+            note=text(
+                "see what the log says after 'AMP:'; without a network put the model it names into the "
+                "working directory; on GTX 16xx cards AMP is broken and amp=False is right"
+            )
+        )
+    return Advice({"amp": True}, note=text("unless it was switched off because the loss was not finite"))
+
+
 RULES = (
     Rule(
         name="environment",
@@ -115,25 +141,23 @@ RULES = (
     ),
     Rule(
         name="amp_off",
-        title="AMP was asked for and is off",
+        title="AMP is off",
         severity=INFO,
-        requires="the asked and the effective AMP of a run on a GPU",
+        requires="the asked and the effective AMP of a run on a GPU; where amp=False was asked for, steps that only "
+        "compute, and a card of the table of peaks that is faster in half precision",
         confused_with={
-            "healthy": "on a CPU AMP is off by design",
+            "healthy": "on a CPU, and on cards without tensor cores, AMP is off by design",
         },
         needs=(Signals.amp_asked, Signals.amp_on),
-        when=lambda s, _: bool(s.amp_asked and not s.amp_on and "gpu" in s.names),
-        evidence=lambda _s, _t: text("amp=True was asked for; after its check Ultralytics trains with amp=False"),
-        cause="AMP gave other boxes than full precision in Ultralytics' check, or its model could not be downloaded",
+        when=_amp_off,
+        thresholds=tuple(parts.LIMITS),
+        evidence=_amp_evidence,
+        cause="amp=False was asked for, AMP gave other boxes than full precision in Ultralytics' check, or its model "
+        "could not be downloaded",
         verify="the log's lines that begin with 'AMP:'",
-        fix=lambda _: Advice(
-            note=text(
-                "see what the log says after 'AMP:'; without a network put the model it names into the "
-                "working directory; on GTX 16xx cards AMP is broken and amp=False is right"
-            )
-        ),
+        fix=_amp_advice,
         slows=True,
-        remedy="the check's model at hand; a newer PyTorch and driver",
+        remedy="`amp=True`, the check's model at hand; a newer PyTorch and driver",
     ),
     Rule(
         name="held_idle",

@@ -121,8 +121,10 @@ def has_tensor_cores(s: Signals) -> bool:
 
 
 def _unused(s: Signals, t: Thresholds) -> bool:
+    """A GPU that idles while the host is in the model is not waited for: half precision makes it idle more."""
     in_model = s.predict_inference_share >= t.inference_share
-    return in_model and has_tensor_cores(s) and s.facts.get("precision") == "fp32"
+    works = s.get(Signals.predict_gpu_busy, 1.0) >= t.inference_busy * s.predict_inference_share
+    return in_model and works and has_tensor_cores(s) and s.facts.get("precision") == "fp32"
 
 
 def _unused_evidence(s: Signals, _: Thresholds) -> str:
@@ -230,11 +232,12 @@ RULES = (
         when=lambda s, t: s.predict_postprocess_share >= t.predict_part_share,
         thresholds=("predict_part_share",),
         evidence=_postprocess_evidence,
-        cause="non-maximum suppression compares all boxes above `conf` with each other, and masks are made for each",
+        cause="non-maximum suppression compares all boxes above `conf` with each other, masks are made for each, and "
+        "the images of a tensor are copied back to the host",
         verify="the last line of a prediction: Speed: ... ms postprocess per image",
         fix=fewer_boxes,
         states=_STATES,
-        remedy="a higher `conf`, a lower `max_det`, only the `classes` that you need",
+        remedy="a higher `conf`, a lower `max_det`, only the `classes` that you need; no tensors as images",
         slows=True,
     ),
     Rule(
@@ -281,13 +284,13 @@ RULES = (
         name="precision",
         title="Half precision is not used",
         severity=INFO,
-        requires="the card's compute capability and the precision of the loaded model",
+        requires="the card's compute capability and the precision of the loaded model; the GPU's utilization, if known",
         confused_with={
-            "small_inference_batch": "it is about how much is computed at once, by the GPU's utilization",
+            "small_inference_batch": "a GPU that idles while the host is in the model gains nothing by half precision",
         },
         needs=_PARTS,
         when=_unused,
-        thresholds=("inference_share",),
+        thresholds=("inference_share", "inference_busy"),
         evidence=_unused_evidence,
         cause="tensor cores compute with FP16, FP32 leaves most of them unused",
         verify="yolo val model=MODEL data=DATA half=True: the same mAP, and less inference per image",

@@ -75,6 +75,7 @@ class GpuSignals:
     sm_fill = Signal("share of the streaming multiprocessors that had a warp while a kernel ran")
     tensor_active = Signal("share of the window in which the tensor cores worked")
     mfu = Signal("operations of the model's layers over the most that the card can do in the training's precision")
+    amp_gain = Signal("most operations per second of the rank's card in half over those in single precision")
     thermal_share = Signal("share of the window in which temperature limited the clocks")
     power_brake_share = Signal("share of the window in which the power supply held the clocks down (power brake)")
     gpu_guests_bytes = Signal("memory of the rank's GPU that other processes than the rank's hold")
@@ -138,6 +139,9 @@ def gpu(v: View) -> Numbers:
         GpuSignals.sm_fill: at_most_one(ratio(w.mean(catalog.GPU_SM_ACTIVE_RATIO, own), busy)),
         GpuSignals.tensor_active: read(measures.TENSOR_ACTIVE),
         GpuSignals.mfu: v.measure(measures.MFU),
+        GpuSignals.amp_gain: ratio(
+            *(w.last(catalog.GPU_PEAK_FLOPS_PER_SECOND, own, one) for one in catalog.PRECISIONS)
+        ),
         GpuSignals.thermal_share: read(measures.THERMAL),
         GpuSignals.power_share: read(measures.POWER_CAP),
         GpuSignals.power_brake_share: read(measures.POWER_BRAKE),
@@ -150,6 +154,10 @@ def gpu(v: View) -> Numbers:
         GpuSignals.pcie_generation: w.maximum(catalog.GPU_PCIE_LINK_GENERATION, own),
         GpuSignals.pcie_generation_max: w.last(catalog.GPU_PCIE_LINK_GENERATION_MAX, own),
     }
+
+
+def _amp_gain(w: Window, gpu: str) -> float | None:
+    return ratio(*(w.last(catalog.GPU_PEAK_FLOPS_PER_SECOND, gpu, precision) for precision in catalog.PRECISIONS))
 
 
 def _guests(v: View) -> float | None:
