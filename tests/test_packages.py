@@ -23,7 +23,7 @@ EDGES: dict[str, set[str]] = {
     "yoloscope_record": set(),
     "yoloscope_hooks": {"yoloscope_record"},
     "language": set(),
-    "charts": set(),
+    "charts": {"language"},
     "fetching": {"config", "language"},
     "system": {"language", "yoloscope_record"},
     "yaml_files": {"language", "system"},

@@ -184,7 +184,7 @@ def test_several_trainings(tmp_path: Path) -> None:
     _, shown = in_terminal(command, environment(tmp_path))
     told = card(shown)
     assert told.startswith(summary(tmp_path / "three")["run"])
-    assert "\nRuns     2 more of this command\n" in told
+    assert "\nOthers   2 more of this command\n" in told
     assert len({summary(tmp_path / name)["run"] for name in ("one", "two", "three")}) == 3
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_exporter.diagnosis.rules import BY_NAME
-from yoloscope_exporter.language import CHINESE, finished, translated
-from yoloscope_exporter.measures.catalog import MEASURES
+from yoloscope_exporter.language import zh_cn as catalogue
 
 from dashboards.languages.zh_cn import TEXTS as ZH_CN
 
@@ -28,9 +26,5 @@ class Language(NamedTuple):
     texts: Mapping[str, str]
 
 
-#: What measures are called, in their own words.
-MEASURES_ZH_CN = {one.title: one.title_zh for one in MEASURES} | {one.help: one.help_zh for one in MEASURES}
-#: What verdicts are called: as the diagnosis tells it.
-VERDICTS_ZH_CN = {rule.title: translated(finished(rule.title), CHINESE) for rule in BY_NAME.values()}
-
-LANGUAGES = (Language("zh-CN", "-zh", MEASURES_ZH_CN | VERDICTS_ZH_CN | ZH_CN),)
+#: What everything else calls it, and what only the dashboards say, or say otherwise: the two are one table here.
+LANGUAGES = (Language("zh-CN", "-zh", {**catalogue.TEXTS, **ZH_CN}),)

@@ -25,21 +25,12 @@ _COMMON: Final = {
     "rank {{rank}}": "rank {{rank}}",
     "Node": "节点",
     "Nodes": "节点",
-    "GPU": "GPU",
-    "GPUs": "GPU",
-    "Verdict": "诊断结论",
     "State": "状态",
     "Severity": "级别",
-    "Cause": "原因",
     "Alert": "告警",
     "Alerts": "告警",
-    "critical": "严重",
-    "warning": "警告",
-    "info": "提示",
-    "healthy": "健康",
     "no": "否",
     "Open the node": "打开该节点",
-    "None.": "没有。",
     "Zero.": "零。",
     "Zeros.": "全为零。",
     "Flat.": "平稳。",
@@ -74,8 +65,6 @@ _COMMON: Final = {
     "Open the run": "打开该任务",
     "User": "用户",
     "Validation, checkpoints": "验证与检查点",
-    "failed": "已失败",
-    "note": "提示",
     "slow": "慢",
     "slows the run": "拖慢任务",
 }
@@ -93,7 +82,6 @@ _LIFECYCLE: Final = {
 
 _FLEET: Final = {
     "yoloscope / Fleet": "yoloscope / 集群总览",
-    "GPUs of the node.": "节点上的 GPU 数量。",
     "All you own.": "等于拥有的全部 GPU。",
     "GPUs that a living training holds while they are busy less than 5 % of the time.": (
         "被运行中的任务占用、但利用率不足 5% 的 GPU。"
@@ -105,15 +93,12 @@ _FLEET: Final = {
     "Drain the node: a GPU reset clears a pending remap, anything else needs a replacement.": (
         "把节点排空：复位 GPU 可完成待处理的行重映射，其他情况需要更换。"
     ),
-    "Power": "功率",
     "Power of the node's GPUs.": "节点上 GPU 的功率。",
     "Exporters whose last scrape failed.": "最近一次抓取失败的 exporter。",
     "The node or its exporter is down: systemctl status yoloscope, or the pod's events.": (
         "节点或其 exporter 宕机：查看 systemctl status yoloscope，或 pod 的事件。"
     ),
     "What was submitted.": "与提交的数量一致。",
-    "Waiting for data": "等待数据",
-    "Images per second": "图像/秒",
     "GPU-hours wasted": "浪费的 GPU 小时",
     "GPU-hours held but not computing, in the time range of the dashboard.": (
         "仪表盘时间范围内被占用却没有计算的 GPU 小时。"
@@ -122,7 +107,6 @@ _FLEET: Final = {
     "Firing alerts": "触发中的告警",
     "Alerts that are pending or firing.": "待定或触发中的告警。",
     "mAP50-95": "mAP50-95",
-    "Progress": "进度",
     "Progress of the runs": "任务进度",
     "Progress by run": "各任务的进度",
     "Progress grows, the last batch is a few seconds old.": "进度持续增长，距上一个 batch 只有几秒。",
@@ -145,9 +129,7 @@ _FLEET: Final = {
     "Held": "占用",
     "Idle": "空闲",
     "Faulty": "故障",
-    "GPU memory": "显存",
     "Hottest GPU": "最热的 GPU",
-    "Throttled": "降频",
     "CPU busy": "CPU 利用率",
     "Memory": "内存",
     "Disk busy": "磁盘利用率",
@@ -192,7 +174,6 @@ _FLEET: Final = {
     "Blue verdicts, GPU utilization above 85 %, waiting under 10 %.": (
         "结论为蓝色，GPU 利用率高于 85%，等待数据低于 10%。"
     ),
-    "CO2": "CO2 排放",
     "Cost": "费用",
     "Data wait over runs": "各任务的等待数据占比",
     "Failed runs": "失败的任务",
@@ -222,7 +203,6 @@ _FLEET: Final = {
     "Orange slows a run, magenta has stopped it; many at once point at something shared.": (
         "橙色表示任务被拖慢，品红表示已失败；同时出现很多则指向共享资源。"
     ),
-    "Runs": "训练任务",
     "Runs that are stalled, killed, failed or diverged, of the last minutes.": (
         "最近几分钟内卡住、被终止、失败或发散的任务。"
     ),
@@ -265,9 +245,6 @@ _FLEET: Final = {
 
 _RUN: Final = {
     "yoloscope / Training run": "yoloscope / 训练任务",
-    "1 for the state the rank is in (setup, train, validate, checkpoint, finished, failed, killed).": (
-        "rank 当前所处的状态（setup、train、validate、checkpoint、finished、failed、killed）。"
-    ),
     "train, with short validate and checkpoint between epochs.": "train，epoch 之间有短暂的 validate 和 checkpoint。",
     "setup for minutes: the data set is being scanned or cached. killed: look at dmesg and the job's log.": (
         "setup 持续数分钟：正在扫描或缓存数据集。killed：查看 dmesg 和作业日志。"
@@ -281,24 +258,15 @@ _RUN: Final = {
     "Minutes without a batch while the state is train: the run hangs. py-spy dump shows where.": (
         "状态为 train 却几分钟没有 batch：任务卡住了。用 py-spy dump 查看卡在哪里。"
     ),
-    "Epoch": "Epoch",
-    "Epoch under way, counted from 1.": "正在进行的 epoch，从 1 数起。",
     "Grows.": "增长。",
     "Grows evenly.": "均匀增长。",
-    "Epoch under way over epochs asked for.": "正在进行的 epoch 除以设定的 epoch 数。",
-    "Time to the last epoch's end at the mean speed so far; early stopping comes sooner.": (
-        "按目前平均速度到最后一个 epoch 结束的时间；早停会更早结束。"
-    ),
     "Falls as fast as the clock runs.": "与时钟同步减少。",
-    "Step time": "单步时间",
     "Half of the steps are shorter than this; the data wait is left out.": "一半的步短于该值；不含等待数据的时间。",
     "Steady; the smaller the better for one batch size.": "平稳；同样的 batch 下越小越好。",
     "Growing: look at clocks and throttling on the dashboard Node.": "增长：在“节点”仪表盘查看频率和降频。",
-    "Validation metrics by Ultralytics' own name.": "验证指标，使用 Ultralytics 自己的名称。",
     "Rises from epoch to epoch, then levels off.": "逐个 epoch 上升，然后趋于平稳。",
     "n/a before the first validation, and for other tasks.": "首次验证之前以及其他任务类型显示“不适用”。",
     "Epochs since the best": "距最佳结果的 epoch 数",
-    "Epochs since the best validation result.": "自最佳验证结果以来的 epoch 数。",
     "Small, or growing slowly towards the end.": "很小，或在末尾缓慢增长。",
     "At `patience` training stops: more data or augmentation helps, not more epochs.": (
         "达到 `patience` 时训练停止：应增加数据或增强，而不是 epoch。"
@@ -317,9 +285,6 @@ _RUN: Final = {
         "GPU 低而 CPU 满：数据准备是瓶颈。两者都低：存储是瓶颈。"
     ),
     "Step time, distribution": "单步时间分布",
-    "Time of a step from batch start to batch end, the data wait left out.": (
-        "一步从 batch 开始到 batch 结束的时间，不含等待数据。"
-    ),
     "One narrow band.": "一条窄带。",
     "A second band or a tail: look at ranks, loader and throttling.": "出现第二条带或长尾：查看 rank、数据加载和降频。",
     "half of the steps": "50% 的步",
@@ -333,27 +298,18 @@ _RUN: Final = {
     "Images per second by rank": "各 rank 的图像/秒",
     "Flat and equal over the ranks.": "平稳且各 rank 相等。",
     "One rank below the others slows all: open DDP ranks.": "某个 rank 低会拖慢全部：打开“DDP 各 rank”。",
-    "CPU time of the rank's processes by role (main, worker, val_worker).": (
-        "rank 各类进程（main、worker、val_worker）的 CPU 时间。"
-    ),
     "Loader workers use several CPUs, the trainers about one each.": "数据加载 worker 使用若干 CPU，训练进程各约一个。",
     "Workers near the CPUs they may use: fewer augmentations, cache=ram, or more CPUs.": (
         "worker 接近可用 CPU 上限：减少增强、cache=ram，或增加 CPU。"
     ),
     "Learning": "学习过程",
-    "Loss": "损失",
-    "Mean loss of the epoch so far, by Ultralytics' own name.": (
-        "本 epoch 至今的平均损失，使用 Ultralytics 自己的名称。"
-    ),
     "Falls, ever more slowly.": "下降，且越来越慢。",
     "Rising or gone (not finite): lower lr0; look at the labels and at amp.": (
         "上升或消失（非有限值）：降低 lr0；检查标注和 amp。"
     ),
     "Learning rate": "学习率",
-    "Learning rate by parameter group.": "各参数组的学习率。",
     "Warm-up, then a decline.": "先预热，再下降。",
     "A flat line over the whole run: look at lrf and cos_lr.": "全程为一条直线：检查 lrf 和 cos_lr。",
-    "Validation metrics": "验证指标",
     "Rise and level off.": "上升后趋于平稳。",
     "Level while the loss still falls: overfitting, or too little data.": "损失仍在下降而指标不变：过拟合或数据太少。",
     "under way": "正在进行",
@@ -380,7 +336,6 @@ _RUN: Final = {
     "Non-finite losses: lower lr0, amp=False to try. Out of memory: a smaller batch or imgsz.": (
         "非有限损失：降低 lr0，可试 amp=False。显存不足：减小 batch 或 imgsz。"
     ),
-    "Facts about a training, per rank.": "任务的配置信息，每个 rank 一行。",
     "What you asked for.": "与要求一致。",
     "amp=False, cache=False or an odd device is often the whole explanation.": (
         "amp=False、cache=False 或意外的设备往往就是全部原因。"
@@ -404,7 +359,6 @@ _RUN: Final = {
     "Blue and green, which compute, fill nearly all of it.": "蓝色和绿色（计算）几乎占满。",
     "CPU cores used by the run": "任务使用的 CPU 核数",
     "Configuration": "配置",
-    "Diagnosis": "诊断",
     "Firing alerts of this run": "该任务触发中的告警",
     "GPU and CPU utilization": "GPU 与 CPU 利用率",
     "If it grows, throughput is falling: look at the diagnosis.": "若增长，说明吞吐在下降：看“诊断”。",
@@ -458,24 +412,19 @@ _RUN: Final = {
     "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.": (
         "当前成立的诊断结论，以及针对其中一个 rank 计算出的修改方法。"
     ),
-    "Fix": "修改方法",
 }
 
 _DATA: Final = {
     "yoloscope / Data pipeline": "yoloscope / 数据管道",
-    "Queue filled": "队列填充",
-    "Batches that are ready over those that could be.": "已就绪的 batch 数与队列容量之比。",
     "Above 50 %: batches wait for the trainer.": "高于 50%：batch 在等待训练进程。",
     "Near 0 the trainer waits for batches: more workers, or cheaper preparation.": (
         "接近 0 时训练进程在等 batch：增加 workers，或减轻数据准备。"
     ),
-    "Preparing a batch": "准备一个 batch",
     "Mean time a worker needs for a batch.": "一个 worker 准备一个 batch 的平均时间。",
     "Less than the step time times the number of workers.": "小于单步时间乘以 worker 数。",
     "More: raise workers to preparation time over step time (Little's law), or prepare less.": (
         "更长：把 workers 提高到准备时间除以单步时间（利特尔法则），或减轻数据准备。"
     ),
-    "Preparation on a CPU": "准备中的 CPU 占比",
     "Share of the preparation in which the worker ran on a CPU; the rest is waiting, mostly for storage.": (
         "准备过程中 worker 在 CPU 上运行的占比；其余是等待，主要是等存储。"
     ),
@@ -510,19 +459,14 @@ _DATA: Final = {
     "95 % of the batches": "95% 的 batch",
     "99 % of the batches": "99% 的 batch",
     "Batch preparation, quantiles": "准备 batch 的时间（分位数）",
-    "Time to prepare a batch, over all loader workers of the rank.": (
-        "准备一个 batch 的时间，包含 rank 的所有数据加载 worker。"
-    ),
     "Close together.": "靠得很近。",
     "A 99 % line far above the others: single files or moments, not the workers.": (
         "99% 线远高于其他：个别文件或时刻的问题，不是 worker 的问题。"
     ),
     "Waiting for a batch, quantiles": "等待 batch 的时间（分位数）",
-    "Time a step waited for its batch.": "一步等待其 batch 的时间。",
     "Half of the batches late: too little preparation. Only 99 %: single slow batches.": (
         "一半的 batch 要等：准备能力不足。仅 99% 线高：个别 batch 慢。"
     ),
-    "Loader workers": "数据加载 worker",
     "rank {{rank}}, worker {{worker}}": "rank {{rank}}，worker {{worker}}",
     "All blue.": "全部为蓝色。",
     "in time": "准时",
@@ -539,11 +483,8 @@ _DATA: Final = {
     "Loader queue": "数据加载队列",
     "ready": "已就绪",
     "Batches ready": "就绪的 batch",
-    "Batches ready and waiting for the trainer.": "已就绪、等待训练进程的 batch。",
     "Near the top.": "接近顶部。",
     "At the bottom the trainer waits; the loader is the bottleneck.": "贴近底部时训练进程在等；数据加载是瓶颈。",
-    "Time a ready batch waits": "就绪的 batch 的等待时间",
-    "Mean time between a batch being ready and the trainer taking it.": "从 batch 就绪到被训练进程取走的平均时间。",
     "Some steps long.": "几步的长度。",
     "Near zero: every batch is taken at once, there is nothing in reserve.": (
         "接近零：每个 batch 立刻被取走，没有储备。"
@@ -561,9 +502,6 @@ _DATA: Final = {
     "started again": "重启",
     "died": "异常退出",
     "Worker restarts and deaths": "worker 重启与异常退出",
-    "Loader workers started again (close_mosaic, OOM rebuild).": (
-        "重新启动的数据加载 worker（close_mosaic、显存不足后重建）。"
-    ),
     "Zero, but for close_mosaic.": "除 close_mosaic 外为零。",
     "Deaths: dmesg for the OOM killer, df /dev/shm for shared memory.": (
         "异常退出：用 dmesg 查 OOM killer，用 df /dev/shm 查共享内存。"
@@ -593,8 +531,6 @@ _DATA: Final = {
     ),
     "by the run": "该任务",
     "{{device}} of {{instance}}": "{{instance}} 的 {{device}}",
-    "Read from storage": "从存储读取",
-    "Bytes the rank's processes had read from storage.": "rank 的进程从存储读取的字节。",
     "High in the first epoch, then little: the page cache has it.": "第一个 epoch 高，之后很少：数据已在页缓存中。",
     "High in every epoch: the data set is larger than memory. cache=disk on a local disk, or more memory.": (
         "每个 epoch 都高：数据集大于内存。在本地磁盘上用 cache=disk，或增加内存。"
@@ -675,9 +611,6 @@ _MEMORY: Final = {
         "高且接近用尽：PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True、multi_scale=False、固定 imgsz。"
     ),
     "Growth in the last epoch": "上一个 epoch 的增长",
-    "Change of the allocated memory from the last epoch's end to this one's.": (
-        "从上一个 epoch 结束到本 epoch 结束，已分配显存的变化。"
-    ),
     "Around 0 after the second epoch.": "第二个 epoch 之后在 0 附近。",
     "Growing epoch after epoch: a leak. Look for tensors kept in lists, callbacks or losses.": (
         "逐个 epoch 增长：泄漏。查找保存在列表、回调或损失中的张量。"
@@ -690,16 +623,11 @@ _MEMORY: Final = {
         "每次清空缓存都会让 GPU 停下：减小 batch，或启用 expandable segments。"
     ),
     "Out of memory": "显存不足",
-    "Out-of-memory errors of the CUDA allocator since batches began: AutoBatch causes its own before.": (
-        "开始训练 batch 以来 CUDA 分配器的显存不足错误；此前 AutoBatch 自身引起的不计。"
-    ),
     "A smaller batch or imgsz; Ultralytics halves the batch by itself in the first epoch only.": (
         "减小 batch 或 imgsz；Ultralytics 只在第一个 epoch 自动将 batch 减半。"
     ),
     "Memory use": "显存使用情况",
     "tensors": "张量",
-    "PyTorch's cache": "PyTorch 缓存",
-    "CUDA context and others": "CUDA 上下文及其他",
     "free": "空闲",
     "Device memory by user": "显存按用途",
     "Mean over the GPUs of the run: tensors, PyTorch's cache, everybody else and what is free.": (
@@ -716,7 +644,6 @@ _MEMORY: Final = {
         "reserved 阶梯上升：碎片或输入变大。allocated 上升：泄漏。"
     ),
     "Used by GPU": "各 GPU 已用显存",
-    "Device memory in use by all processes.": "所有进程使用的显存。",
     "Equal over the ranks.": "各 rank 相等。",
     "Rank 0 somewhat higher: it validates. Much higher: a leak.": "rank 0 略高：它负责验证。高很多：泄漏。",
     "Reserved but unused, by rank": "已保留但未使用（按 rank）",
@@ -724,9 +651,6 @@ _MEMORY: Final = {
     "retries": "重试",
     "out of memory": "显存不足",
     "Retries and out of memory": "重试与显存不足",
-    "Allocations that failed, flushed the cache and were tried again, since batches began.": (
-        "开始训练 batch 以来失败、清空缓存后重试的分配。"
-    ),
     "Retries come before the failure: act on the first.": "重试先于失败出现：第一次出现就应处理。",
     "Memory growth and batch size": "显存增长与 batch size",
     "tensors, peak": "张量峰值",
@@ -749,19 +673,11 @@ _MEMORY: Final = {
     "Images in a batch": "每 rank batch size",
     "Of the GPU": "占 GPU 显存",
     "Host memory of the run": "任务的主机内存",
-    "Resident memory of the rank's processes.": "rank 各进程的常驻内存。",
     "Grows in the first epoch, then flat.": "第一个 epoch 增长，之后平稳。",
     "Workers that grow all along: copies of lists in Python. The trainer growing: cache=ram, or a leak.": (
         "worker 一直增长：Python 列表被复制。训练进程增长：cache=ram，或泄漏。"
     ),
     "Processes on these GPUs": "这些 GPU 上的进程",
-    (
-        "Device memory of a process; run and rank are empty if it is no training yoloscope knows, command "
-        "and user if the exporter does not see it (another PID namespace)."
-    ): (
-        "进程使用的显存；若不是 yoloscope 已知的任务，则 run 和 rank 为空；若 exporter 看不到该进程（其他 "
-        "PID 命名空间），则 command 和 user 为空。"
-    ),
     "GPU, process": "GPU、进程",
     "Program": "程序",
     "All runs in the time range, not the chosen one alone.": "时间范围内的所有任务，不限于选中的那个。",
@@ -821,7 +737,6 @@ _RANKS: Final = {
     ): ("掉队者工作时间更长且不等别人；其他都在等它。它的频率、温度和数据等待说明原因。"),
     "Waits for peers": "等其他 rank",
     "Waits for data": "等数据",
-    "Temperature": "温度",
     "Batch time by rank": "各 rank 每个 batch 的用时",
     "Waiting for peers, by rank": "等待其他 rank（按 rank）",
     "Time each rank waits for the others at the end of backward, for a batch.": (
@@ -831,7 +746,6 @@ _RANKS: Final = {
     "Waiting for data, by rank": "等待数据（按 rank）",
     "Time each rank waits for a batch.": "各 rank 等待一个 batch 的时间。",
     "High on one: its workers or its node's storage.": "某个高：它的数据加载 worker 或所在节点的存储。",
-    "Backward, its own part": "反向的自身部分",
     "Time of backward without waiting for peers.": "反向时间，不含等待其他 rank。",
     "One above: that GPU computes slower.": "某条偏高：那块 GPU 计算更慢。",
     "Step time, by rank": "单步时间（按 rank）",
@@ -846,12 +760,8 @@ _RANKS: Final = {
     "Equal and near 100 %.": "相等且接近 100%。",
     "One lower: throttled. The dashboard Node says by what.": "某个偏低：降频。“节点”仪表盘说明原因。",
     "Temperature, by rank": "温度（按 rank）",
-    "Temperature by sensor (core, memory).": "各传感器的温度（core、memory）。",
     "Within 10 °C of each other.": "彼此相差不超过 10 °C。",
     "One hotter: its place in the case, its fan.": "某个更热：检查它在机箱中的位置和风扇。",
-    "Time the rank's processes were ready but had no CPU; a cgroup's throttling counts here too.": (
-        "rank 的进程就绪却没有 CPU 的时间；cgroup 限制也计入。"
-    ),
     "One higher: its processes share their CPUs. taskset, cpuset, fewer workers.": (
         "某个更高：它的进程与别人共享 CPU。用 taskset、cpuset，或减少 workers。"
     ),
@@ -896,7 +806,6 @@ _NODE: Final = {
     "Mean over the nodes chosen.": "所选节点的平均值。",
     "Full while GPUs wait: open Data pipeline.": "CPU 满而 GPU 在等：打开“数据管道”。",
     "Memory used": "已用内存",
-    "Memory in use: total less available.": "已用内存：总量减去可用量。",
     "Higher: the OOM killer is near. Fewer workers, cache=disk in place of cache=ram.": (
         "更高：OOM killer 将至。减少 workers，用 cache=disk 代替 cache=ram。"
     ),
@@ -907,13 +816,11 @@ _NODE: Final = {
     "Full: loader workers die with a bus error. A larger shared memory (--shm-size, emptyDir sizeLimit).": (
         "用尽：worker 因 bus error 退出。增大共享内存（--shm-size、emptyDir sizeLimit）。"
     ),
-    "Waiting for storage": "等待存储",
     "Share of time in which some task waited for storage. n/a: this kernel does not measure pressure.": (
         "有任务等待存储的时间占比。不适用：该内核不统计资源压力。"
     ),
     "Higher: disks or network storage are too slow for what runs here.": "更高：磁盘或网络存储跟不上这里的任务。",
     "Swap": "交换区",
-    "Swap in use.": "已用交换区。",
     "Any: memory was short. Training on swapped memory crawls.": "只要有：内存曾不足。使用交换区的训练会极慢。",
     "Time since the values shown were gathered.": "距所示数据采集的时间。",
     "Grows: the exporter's sampler hangs; see the collectors at the bottom.": (
@@ -921,7 +828,6 @@ _NODE: Final = {
     ),
     "GPU activity": "GPU 工作情况",
     "GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}",
-    "Share of time in which a kernel ran.": "有 CUDA kernel 在运行的时间占比。",
     "Saw teeth: waiting for data. Flat at zero: held but idle.": "锯齿：等待数据。一直为零：占用但空闲。",
     "warps resident": "驻留的 warp",
     "tensor cores": "张量核心",
@@ -961,7 +867,6 @@ _NODE: Final = {
     "Follows power.": "随功率变化。",
     "High while the GPU waits: energy for nothing.": "GPU 在等待时仍然高：白白耗电。",
     "Throttling": "降频原因",
-    "1 while the clocks are held down for this reason.": "频率因该原因被压低时为 1。",
     "Grey; sw_power_cap under load is normal on power-limited cards.": (
         "灰色；受功率限制的卡在有负载时出现 sw_power_cap 属正常。"
     ),
@@ -970,7 +875,6 @@ _NODE: Final = {
     ),
     "slowed down": "已降频",
     "P-state": "P-state",
-    "P-state: 0 is the highest performance, 15 the lowest.": "P-state：0 性能最高，15 最低。",
     "P0 under load.": "有负载时为 P0。",
     "P2 or higher under load: a limit set by an operator, or heat.": "有负载时为 P2 或更高：运维设置的限制，或过热。",
     "P0, full speed": "P0，全速",
@@ -1001,7 +905,6 @@ _NODE: Final = {
     "generation, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，代数",
     "highest generation, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，最高代数",
     "PCIe generation and lanes": "PCIe 代数与通道",
-    "PCIe lanes in use.": "使用中的 PCIe 通道。",
     "All lanes; the generation falls when the GPU idles.": "通道全开；GPU 空闲时代数会下降。",
     "Fewer lanes, or a low generation under load: reseat the card, look at the riser and the BIOS.": (
         "通道减少，或有负载时代数低：重新插卡，检查转接卡和 BIOS。"
@@ -1011,21 +914,12 @@ _NODE: Final = {
     "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.": "DDP 时没有：NCCL 走了 PCIe，用 NCCL_DEBUG=INFO 查看。",
     "{{kind}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，{{kind}}",
     "NVLink errors": "NVLink 错误",
-    "NVLink errors over all links, by kind (replay, recovery, crc, ecc; generation 5: recovery, recovery_failed, "
-    "receive, integrity, effective).": (
-        "所有链路的 NVLink 错误，按种类（replay、recovery、crc、ecc；第 5 代：recovery、recovery_failed、receive、"
-        "integrity、effective）。"
-    ),
     "Replays above 1/s: a bad bridge or switch; drain the node.": "重放超过每秒 1 次：桥接器或交换机故障；排空节点。",
     "ECC errors": "ECC 错误",
-    "ECC errors in the life of the GPU (corrected, uncorrected).": (
-        "GPU 生命周期内的 ECC 错误（corrected、uncorrected）。"
-    ),
     "Corrected ones now and then.": "偶尔有可纠正的错误。",
     "Uncorrected ones end programs: drain the node, reset the GPU.": "不可纠正的错误会终止程序：排空节点，复位 GPU。",
     "Xid {{xid}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，Xid {{xid}}",
     "Xid errors": "Xid 错误",
-    "Xid errors the driver reported since the exporter started.": "自 exporter 启动以来驱动报告的 Xid 错误。",
     "48, 79, 94, 95: hardware; drain the node. 13, 31, 43: the program. NVIDIA's Xid list has the rest.": (
         "48、79、94、95：硬件问题，排空节点。13、31、43：程序问题。其余见 NVIDIA 的 Xid 列表。"
     ),
@@ -1052,13 +946,11 @@ _NODE: Final = {
     "load of {{instance}}": "{{instance}} 的负载",
     "CPUs of {{instance}}": "{{instance}} 的 CPU 数",
     "Load and CPUs": "负载与 CPU 数",
-    "Load average over 1m, 5m and 15m.": "1、5、15 分钟的平均负载。",
     "Load below the CPUs.": "负载低于 CPU 数。",
     "Above twice the CPUs: too many workers or threads; OMP_NUM_THREADS=1.": (
         "超过 CPU 数两倍：进程或线程太多；设 OMP_NUM_THREADS=1。"
     ),
     "Context switches": "上下文切换",
-    "Context switches of all cores.": "所有核心的上下文切换。",
     "A jump without more work: threads fight for the CPUs.": "工作没有增加却突增：线程在争抢 CPU。",
     "used": "已用",
     "page cache": "页缓存",
@@ -1082,7 +974,6 @@ _NODE: Final = {
     "read, {{device}} of {{instance}}": "{{instance}} 的 {{device}}，读",
     "written, {{device}} of {{instance}}": "{{instance}} 的 {{device}}，写入量",
     "Disk traffic": "磁盘流量",
-    "Bytes read from the device.": "从设备读取的字节。",
     "Bursts in the first epoch and at checkpoints.": "第一个 epoch 和保存检查点时有脉冲。",
     "Constant reading: data larger than memory.": "持续读取：数据大于内存。",
     "write, {{device}} of {{instance}}": "{{instance}} 的 {{device}}，写",
@@ -1093,11 +984,9 @@ _NODE: Final = {
     "in, {{device}} of {{instance}}": "{{instance}} 的 {{device}}，入",
     "out, {{device}} of {{instance}}": "{{instance}} 的 {{device}}，出",
     "Network traffic": "网络流量",
-    "Bytes received.": "接收的字节。",
     "Data from network storage, gradients.": "来自网络存储的数据，以及梯度。",
     "Near the link's speed: storage or DDP is limited.": "接近链路速率：存储或 DDP 受限。",
     "Network errors": "网络错误",
-    "Errors while receiving.": "接收时的错误。",
     "Any: cable, transceiver, or a full queue.": "只要有：检查线缆、光模块或队列溢出。",
     "Disks and network": "磁盘与网络",
     "Processes and runs": "进程与任务",
@@ -1106,8 +995,6 @@ _NODE: Final = {
     "Share of the GPU": "GPU 占用",
     "What you expect.": "与预期一致。",
     "{{collector}} of {{instance}}": "{{instance}} 的 {{collector}}",
-    "Collectors": "采集器",
-    "1 if the collector's last run succeeded, else 0.": "采集器最近一次运行成功为 1，否则为 0。",
     "All working.": "全部正常。",
     "One fails: the exporter's log says why, once; its panels show no data.": (
         "某个失败：exporter 日志会说明一次原因；它的面板显示无数据。"
@@ -1115,11 +1002,7 @@ _NODE: Final = {
     "failing": "失败",
     "working": "正常",
     "Duration of the collectors": "采集器用时",
-    "Duration of the collector's last run.": "采集器最近一次运行的用时。",
     "Seconds: a hung mount, or a driver that does not answer.": "达到几秒：挂载卡死，或驱动没有响应。",
-    "Values or whole records refused because they could not be true or safe, by reason.": (
-        "因不可能为真或不安全而被拒绝的值或整条记录，按原因。"
-    ),
     "docs/metrics.md says what each reason means; most often a driver that answers nonsense.": (
         "docs/metrics.zh-CN.md 说明每个原因的含义；多为驱动返回了无意义的值。"
     ),
@@ -1132,7 +1015,6 @@ _NODE: Final = {
         "更高：请反馈，并附上 Ultralytics 和 torch 的版本。"
     ),
     "Errors in the hooks": "hooks 中的错误",
-    "Errors caught in yoloscope's own callbacks.": "yoloscope 自身回调中捕获的错误。",
     "The trainer's log has one warning; the hooks turn themselves off and training goes on.": (
         "训练日志中有一条警告；hooks 会自行关闭，训练继续。"
     ),
@@ -1194,7 +1076,6 @@ _COMPARE: Final = {
     "no differences": "没有差异",
     "One row: the other run lies outside the time range.": "只有一行：另一个任务不在时间范围内。",
     "Energy per epoch": "每个 epoch 的能耗",
-    "Configuration that differs": "不同的配置",
     "Empty when both runs are configured alike. Batch size and workers stand in the table above.": (
         "两个任务配置相同时为空。batch size 和 worker 数见上表。"
     ),
@@ -1233,13 +1114,6 @@ _COMPARE: Final = {
 }
 
 _INFERENCE: Final = {
-    "Predictions wait for their source": "预测在等待数据源",
-    "Preprocessing takes too long": "预处理耗时过长",
-    "Postprocessing takes too long": "后处理耗时过长",
-    "Your own code takes a large part of predicting": "自己的代码占用了大部分预测时间",
-    "The batch is too small to fill the GPU": "batch 太小，GPU 没有用满",
-    "Half precision is not used": "没有使用半精度",
-    "Healthy: the time goes into the model": "健康：时间用在模型上",
     "yoloscope / Inference": "yoloscope / 推理",
     "What one process predicts: how fast, how long an image waits, and where the time between two batches goes.": (
         "一个进程的预测：速度、每张图像等待多久、两个 batch 之间的时间用在哪里。"
@@ -1251,10 +1125,6 @@ _INFERENCE: Final = {
     "killed: look at dmesg and the job's log. failed: an exception ended the program.": (
         "killed：查看 dmesg 和作业日志。failed：程序因异常结束。"
     ),
-    (
-        "1 for the state the run is in: predict, validate or export until its process ends, then finished, failed, "
-        "killed."
-    ): "任务所处的状态为 1：进程结束前是 predict、validate 或 export，之后是 finished、failed 或 killed。",
     "What the model gives on this device.": "该设备上模型能达到的速度。",
     "Look below where the time between two batches goes.": "看下方两个 batch 之间的时间用在哪里。",
     "It grows: larger images, more boxes, somebody else on the GPU.": (
@@ -1298,10 +1168,6 @@ _INFERENCE: Final = {
     "Latency and throughput": "延迟与吞吐量",
     "Latency of an image": "单张图像的延迟",
     "Two bands: two kinds of images, or the GPU is shared.": "两条带：有两类图像，或 GPU 被共用。",
-    (
-        "Time from an image's arrival to its result, counted for each image: it waits for all of its batch. Batches "
-        "that warm a predictor up are left out."
-    ): "从图像到达到得到结果的时间，按每张图像计：图像要等整个 batch 完成。预热的 batch 不计入。",
     "Latency, quantiles": "延迟（分位数）",
     "The two lines lie close together.": "两条线靠得很近。",
     "A 99 % line far above: some images take long, by their boxes or by who else is on the GPU.": (
@@ -1320,10 +1186,6 @@ _INFERENCE: Final = {
     "What the time of predictions went into; set-up and idle time do not count.": (
         "预测时间用在哪里；初始化和空闲时间不计入。"
     ),
-    "waiting for the source": "等待数据源",
-    "preprocessing": "预处理",
-    "in the model": "模型推理",
-    "postprocessing": "后处理",
     "your own code, trackers, saving": "自己的代码、跟踪与保存",
     "Falling: throttling, more boxes, somebody else on the GPU.": "下降：GPU 降频、检测框更多，或 GPU 上有其他进程。",
     "A few.": "几个。",
@@ -1340,17 +1202,10 @@ _INFERENCE: Final = {
     ),
     "CUDA memory": "CUDA 显存",
     "It grows and grows: results are kept on the GPU.": "持续增长：结果被保留在 GPU 上。",
-    "PyTorch's CUDA memory of the process (allocated, reserved, peak_allocated, peak_reserved), once a second.": (
-        "该进程的 PyTorch CUDA 显存（allocated、reserved、peak_allocated、peak_reserved），每秒一次。"
-    ),
     "Alerts, configuration and exports": "告警、配置与导出",
     "fp32 on a card with tensor cores, batch 1, or a source of another kind is often the explanation.": (
         "在有 Tensor Core 的卡上用 fp32、batch 为 1，或数据源类型不同，往往就是原因。"
     ),
-    (
-        "Facts about what a process predicts, validates or exports (mode): those of its latest call, or of calls that "
-        "take turns what is the same."
-    ): "进程预测、验证或导出（mode）的配置：取最近一次调用；轮流进行的调用取相同的部分。",
     "mode": "mode",
     "task": "task",
     "format": "format",
@@ -1358,9 +1213,7 @@ _INFERENCE: Final = {
     "batch": "batch",
     "source": "source",
     "stream": "stream",
-    "Exports": "导出",
     "A row for each format that was exported: how long it took and how large it is.": "每种导出格式一行：耗时和大小。",
-    "Time the last export to the format took.": "最近一次导出为该格式的耗时。",
     "Format": "格式",
     "Size": "大小",
 }

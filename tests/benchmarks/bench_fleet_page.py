@@ -2,10 +2,12 @@
 
     python tests/benchmarks/bench_fleet_page.py                 # 1,000 runs, some minutes
     python tests/benchmarks/bench_fleet_page.py --runs 200      # fewer
+    python tests/benchmarks/bench_fleet_page.py --days 1        # a shorter past of the run that is looked back on
     python tests/benchmarks/bench_fleet_page.py --write         # put the figures into docs/benchmarks.md
 
 A real Prometheus holds a quarter of an hour of so many nodes, one run and one GPU each, as far as the page asks for it:
-some are simulated, the others are these under other names. Nobody scrapes meanwhile, so what it works is for the page.
+some are simulated, the others are these under other names. One run more has a week behind it, for long time ranges:
+a scrape each minute, 1.5 million samples. Nobody scrapes meanwhile, so what it works is for the page.
 Needs prometheus and promtool.
 """
 
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 
 SIMULATED, STEP = 20, 60
 PAST, AHEAD = 300, 720
+#: The run with days behind it; how long ranges of it are called, in seconds.
+LASTING, DAY = "train/yolo11m-lasting-0000", 86400
+RANGES = {"6 hours": DAY // 4, "a day": DAY, "a week": 7 * DAY}
 #: Seconds until every page that was opened has been told something twice.
 SETTLE = 16.0
 
@@ -58,23 +63,31 @@ def wanted() -> set[Metric]:
     return {*metrics(course.formula for course in courses), *(one for some in named for one in some)}
 
 
-def fill(directory: Path, runs: int, now: float) -> None:
-    """Write what the page asks of so many nodes from PAST seconds ago to AHEAD seconds from now, as blocks."""
-    asked = {metric.name for metric in wanted()}
+def fill(directory: Path, runs: int, days: float, now: float) -> None:
+    """Write what the page asks of so many nodes from PAST seconds ago to AHEAD seconds from now, of one for days."""
     start = now // STEP * STEP - PAST
-    made = simulation.fleet(
+    many = simulation.fleet(
         list(simulation.SCENARIOS), min(SIMULATED, runs), 1, start=start - 600, workers=2, onset=0, speed=4
     )
-    copies = range(-(-runs // SIMULATED))
+    past = int(days * DAY)
+    one = simulation.fleet("healthy", 1, 1, start=start - past, workers=2, onset=0, epochs=100_000)
+    _write(directory, many, [f"{copy:03d}" for copy in range(-(-runs // SIMULATED))], start, PAST + AHEAD)
+    for begin in range(int(start) - past, int(start), DAY):  # promtool reads all of a file for each two hours of it
+        _write(directory, one, ["lasting"], begin, min(DAY, start - begin) - STEP)
+    _write(directory, one, ["lasting"], start, PAST + AHEAD)
+
+
+def _write(directory: Path, made: simulation.Fleet, copies: Sequence[str], start: float, seconds: float) -> None:
+    """Blocks with a sample each STEP, as far as the page asks for it; `copies` are the names of the same nodes."""
+    asked = {metric.name for metric in wanted()}
     text = directory / "samples.txt"
     with text.open("w", encoding="utf-8") as file:
         head = list(lines([]))
         file.writelines(head[:-1])
-        for number in range((PAST + AHEAD) // STEP + 1):
-            scrape = made.at(start + number * STEP)
+        for scrape in made.range(start, start + seconds, STEP):
             told = "".join(line for line in lines([scrape]) if line.partition("{")[0] in asked)
             for copy in copies:
-                file.write(told.replace("yolo11m-", f"yolo11m-{copy:03d}-").replace('"node', f'"node{copy:03d}-'))
+                file.write(told.replace("yolo11m-", f"yolo11m-{copy}-").replace('"node', f'"node{copy}-'))
         file.write(head[-1])
     promtool("openmetrics", str(text), str(directory / "data"))
     text.unlink()
@@ -171,11 +184,11 @@ def observe(ours: Target, theirs: Target, runs: Sequence[str], seconds: float, w
     }
 
 
-def measure(runs: int, watch: float) -> list[str]:
+def measure(runs: int, days: float, watch: float) -> list[str]:
     """The section of docs/benchmarks.md."""
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yoloscope-fleet-")))
-        fill(root, runs, time.time())
+        fill(root, runs, days, time.time())
         theirs = stack.enter_context(prometheus(root))
         environment = {**os.environ, "YOLOSCOPE_PAGE_PROMETHEUS": theirs.name}
         environment["PYTHONPATH"] = os.pathsep.join((str(ROOT / "exporter"), str(ROOT / "trainer_hooks")))
@@ -190,15 +203,17 @@ def measure(runs: int, watch: float) -> list[str]:
             "50 pages of one run": (names[:1] * 50, 3600),
             "10 pages of ten runs": (names[:10], 3600),
             "24 pages of 24 runs": (names[:24], 3600),
+            **{f"1 page, {name}": ([LASTING], seconds) for name, seconds in RANGES.items() if seconds <= days * DAY},
+            "10 pages, the longest of these": ([LASTING] * 10, days * DAY),
         }
         found = {}
         for name, (looked_at, seconds) in cases.items():
             found[name] = observe(ours, theirs, looked_at, seconds, watch)
             print(name, found[name], flush=True)
-    return report(found, runs, watch, load)
+    return report(found, runs, days, watch, load)
 
 
-def report(found: dict[str, dict[str, Any]], runs: int, watch: float, load: float) -> list[str]:
+def report(found: dict[str, dict[str, Any]], runs: int, days: float, watch: float, load: float) -> list[str]:
     """The section, line by line."""
     heads = (
         *("open pages", "CPU of the exporter", "of Prometheus", "questions a minute"),
@@ -209,7 +224,8 @@ def report(found: dict[str, dict[str, Any]], runs: int, watch: float, load: floa
         "## Page of a Prometheus",
         "",
         page.made_by("bench_fleet_page.py"),
-        f"A Prometheus of {runs:,} runs on as many nodes with five minutes of data; load of the machine {load:.1f}.",
+        f"A Prometheus of {runs:,} runs on as many nodes with five minutes of data, and of one with {days:g} days, a",
+        f"sample each minute; load of the machine {load:.1f}.",
         "",
         f"| {' | '.join(heads)} |",
         "|---" * len(heads) + "|",
@@ -220,8 +236,9 @@ def report(found: dict[str, dict[str, Any]], runs: int, watch: float, load: floa
         ),
         "",
         f"CPU in per cent of one core over {watch:.0f} s each, in this order; the exporter was scraped every tenth of",
-        "a second meanwhile. Pages are connections that read the stream. The first message is that of the page which",
-        f"waits longest, the size is the mean of all messages; {problems} of them showed a problem.",
+        "a second meanwhile. Pages are connections that read the stream, of the last hour where no time is named. The",
+        "first message is that of the page which waits longest, the size is the mean of all messages;",
+        f"{problems} of them showed a problem.",
     ]
 
 
@@ -229,10 +246,11 @@ def main() -> None:
     """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="in Prometheus (default 1000)")
+    parser.add_argument("--days", type=float, default=7, help="behind the run that is looked back on (default 7)")
     parser.add_argument("--seconds", type=float, default=45.0, help="to watch each case (default 45)")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     options = parser.parse_args()
-    told = measure(options.runs, options.seconds)
+    told = measure(options.runs, options.days, options.seconds)
     print("\n".join(told))
     if options.write:
         page.write("\n".join(told))

@@ -82,6 +82,14 @@ def test_a_run_holds_and_draws_while_it_lives(tmp_path: Path) -> None:
     recorded(tmp_path, series, f"sum by (run) ({records.RUN_GPU_POWER})", {'{run="living"}': 300.0})
 
 
+def test_a_mig_instance_is_held_as_its_part_of_a_gpu(tmp_path: Path) -> None:
+    """Where the exporter says how much that is; else it counts as a GPU, as it did before it was told."""
+    series: dict[str, int | str] = {**rank("small", 0, 300), **rank("untold", 1, 300)}
+    series[f'yoloscope_gpu_part_ratio{{{TARGET},gpu="0"}}'] = "0.25+0"
+    expected = {'{run="small"}': 0.25, '{run="untold"}': 1.0}
+    recorded(tmp_path, series, f"sum by (run) ({records.RUN_GPUS_HELD})", expected)
+
+
 def test_a_shared_gpu_is_counted_once(tmp_path: Path) -> None:
     """By what the exporter counts for each rank, which adds up to what the GPU draws."""
     series: dict[str, int | str] = {**rank("one", 0, 400), **rank("other", 0, 400)}

@@ -16,14 +16,19 @@ from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
 from tests.conftest import require_binary
 
-PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy/prometheus"
 _NAMES = re.compile(r"@(\w+)@").findall
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 
 
 def _alerts() -> list[dict[str, Any]]:
-    content = yaml.safe_load((PROMETHEUS / "rules/alerts.yml").read_text(encoding="utf-8"))
-    return [rule for group in content["groups"] for rule in group["rules"] if "alert" in rule]
+    return [rule for rule in _rules(PROMETHEUS / "rules/alerts.yml") if "alert" in rule]
+
+
+def _rules(path: Path) -> list[dict[str, Any]]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [rule for group in content["groups"] for rule in group["rules"]]
 
 
 def _promtool(*arguments: object) -> None:
@@ -167,3 +172,12 @@ def test_check_names_the_file_that_differs(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("sys.argv", ["generate", "--check"])
     assert generate.main() == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_recorded_series_is_read() -> None:
+    """By an alert, a dashboard or another rule: what nobody reads costs a series for each run on each node."""
+    recorded = [rule for path in RULES for rule in _rules(path) if "record" in rule]
+    panels = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "dashboards/generated/en").glob("*.json"))
+    asked = panels + "".join(rule["expr"] for path in RULES for rule in _rules(path))
+    unread = {rule["record"] for rule in recorded if not re.search(rf"{rule['record']}(?![\w:])", asked)}
+    assert unread == set()

@@ -46,7 +46,7 @@ typedef struct { double value; int ret; bool set; } Gpm;
 typedef struct { u32 pid, sm, mem, enc, dec, gi, ci; u64 memory; bool graphics; } Process;
 
 typedef struct {
-  u64 memory_total, memory_used, memory_reserved, utilization, gi, ci;
+  u64 memory_total, memory_used, memory_reserved, utilization, gi, ci, multiprocessors, slices;
   char name[TEXT], uuid[TEXT];
   Gpm gpm[MAX_GPM];
 } Mig;
@@ -287,6 +287,8 @@ static void read_mig(Gpu *gpu, const char *key, const char *text) {
   else if (!strcmp(rest, "utilization")) mig->utilization = number(text);
   else if (!strcmp(rest, "gi")) mig->gi = number(text);
   else if (!strcmp(rest, "ci")) mig->ci = number(text);
+  else if (!strcmp(rest, "multiprocessors")) mig->multiprocessors = number(text);
+  else if (!strcmp(rest, "slices")) mig->slices = number(text);
   else if (!strcmp(rest, "name")) copy(mig->name, text);
   else if (!strcmp(rest, "uuid")) copy(mig->uuid, text);
   else if (!strncmp(rest, "gpm.", 4)) read_gpm(mig->gpm, rest + 4, text);
@@ -361,7 +363,8 @@ static void default_fields(Gpu *gpu, u64 throttle_fields) {
 static void default_mig(Gpu *gpu, int gpu_index) {
   for (int i = 0; i < MAX_MIG; i++) {
     Mig *mig = &gpu->migs[i];
-    *mig = (Mig){.memory_total = 10468982784, .memory_used = 13631488, .gi = (u64)i + 7};
+    *mig = (Mig){.memory_total = 10468982784, .memory_used = 13631488, .gi = (u64)i + 7, .multiprocessors = 16,
+                 .slices = 1};
     snprintf(mig->name, TEXT, "NVIDIA H100 80GB HBM3 MIG 1g.10gb");
     snprintf(mig->uuid, TEXT, "MIG-00000000-0000-0000-%04d-%012d", i, gpu_index);
   }
@@ -1189,6 +1192,20 @@ nvmlReturn_t nvmlDeviceGetGpuInstanceId(nvmlDevice_t handle, u32 *out) {
 nvmlReturn_t nvmlDeviceGetComputeInstanceId(nvmlDevice_t handle, u32 *out) {
   ANY_DEVICE(handle);
   return mig ? put(out, mig->ci) : INVALID_ARGUMENT;
+}
+
+typedef struct {
+  u32 multiprocessors, copy_engines, decoders, encoders, jpeg, ofa, gpu_slices, compute_slices;
+  u64 memory_mib;
+} Attributes;
+
+nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t handle, Attributes *out) {
+  ANY_DEVICE(handle);
+  if (!mig) return NOT_SUPPORTED;
+  u32 slices = (u32)mig->slices;
+  *out = (Attributes){.multiprocessors = (u32)mig->multiprocessors, .copy_engines = slices, .gpu_slices = slices,
+                      .compute_slices = slices, .memory_mib = mig->memory_total >> 20};
+  return OK;
 }
 
 /* ---------------------------------------------------------------- GPM */

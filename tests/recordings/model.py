@@ -79,6 +79,7 @@ class Plan:
     validate: Number = 5.0
     checkpoint: Number = 0.5
     first_alone: bool = False  # only rank 0 validates, the others wait in the state train
+    ending: float = 0.0  # of callbacks of rank 0 then, before it validates
     on_cpu: frozenset[int] = frozenset()  # batches whose computing is the CPU's
     exchange: float = 0.008  # exposed gradient exchange under DDP
     noise: float = 0.08
@@ -425,6 +426,11 @@ class Training:
     def _pause(self, epoch: int) -> None:
         """Validation, checkpoint and callbacks."""
         plan, at = self.plan, At(epoch, epoch * self.plan.batches)
+        over = self.now
+        if plan.ending:
+            self.now += plan.ending
+            self.spend(0, "callbacks", plan.ending, self.now)
+            self._called_back(0, plan.ending, self.now)
         for state, number in (("validate", plan.validate), ("checkpoint", plan.checkpoint)):
             seconds = self.value(number, at)
             if not seconds:
@@ -432,10 +438,9 @@ class Training:
             self.enter(state, ranks=1 if plan.first_alone else plan.ranks)
             begin = self.now
             self.now += seconds
-            for rank in range(plan.ranks):
-                alone = plan.first_alone and rank > 0
-                self.spend(rank, "other" if alone else state, seconds, self.now)
-                if plan.gpu and state == "validate" and not alone:
+            for rank in range(1 if plan.first_alone else plan.ranks):
+                self.spend(rank, state, seconds, self.now)
+                if plan.gpu and state == "validate":
                     self.busy.append((begin + 0.2 * seconds, self.now, float(rank)))
         calling = self.value(plan.epoch_callback, at)
         if calling:
@@ -444,6 +449,8 @@ class Training:
         for rank in range(plan.ranks if calling else 0):
             self.spend(rank, "callbacks", calling, self.now)
             self._called_back(rank, calling, self.now)
+        for rank in range(1, plan.ranks if plan.first_alone else 1):  # its hooks account when the next epoch begins
+            self.spend(rank, "other", self.now - over - calling, self.now)
         score = plan.score(at)
         for rank in range(plan.ranks):
             key = (*self.rank(rank), "metrics/mAP50-95(B)")

@@ -8,16 +8,21 @@ wait much is the one they wait for.
 
 from __future__ import annotations
 
-import functools
 import sys
 from contextlib import ExitStack
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_hooks.instrumentation import unwrap, wrap
 from yoloscope_hooks.step_clock import GRADIENT, SYNCED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from yoloscope_hooks.step_clock import Marks
+
+#: Where DDP asks for the buffers of rank 0; torch has no public place for it.
+_BUFFERS = "_sync_buffers"
 
 
 def hook(trainer: Any, marks: Marks) -> ExitStack | None:
@@ -34,28 +39,20 @@ def hook(trainer: Any, marks: Marks) -> ExitStack | None:
         marks[GRADIENT] = perf_counter()
 
     hooks.callback(register(computed).remove)
-    _watch_buffers(trainer.model, marks, hooks)
+    wrap(trainer.model, _BUFFERS, _marking, marks)
+    hooks.callback(unwrap, trainer.model, _BUFFERS)
     return hooks
 
 
-def _watch_buffers(model: Any, marks: Marks, hooks: ExitStack) -> None:
-    """Mark when DDP has the buffers of rank 0, where it asks for them."""
-    sync = getattr(model, "_sync_buffers", None)
-    if not callable(sync) or "_sync_buffers" in vars(model):
-        return
+def _marking(sync: Callable[..., Any], marks: Marks) -> Callable[..., Any]:
+    """The same with a mark when DDP has the buffers of rank 0."""
 
-    @functools.wraps(sync)
     def synced(*args: Any, **kwargs: Any) -> Any:
         result = sync(*args, **kwargs)
         marks[SYNCED] = perf_counter()
         return result
 
-    def restore() -> None:
-        if vars(model).get("_sync_buffers") is synced:
-            del model._sync_buffers  # noqa: SLF001 - torch has no public place for it
-
-    model._sync_buffers = synced  # noqa: SLF001
-    hooks.callback(restore)
+    return synced
 
 
 def has_peers() -> bool:

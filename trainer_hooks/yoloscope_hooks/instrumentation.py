@@ -27,22 +27,32 @@ _MARK = "_yoloscope_wrapper"
 def install(trainer: Trainer, recorder: Recorder) -> None:
     """Wrap what the trainer has by now and is not wrapped yet; what it lacks is left out."""
     for owner, name, wrapper in _places(trainer):
-        function = getattr(owner, name, None)
-        if callable(function) and not hasattr(function, _MARK):
-            wrapped = functools.wraps(function)(wrapper(function, recorder))
-            setattr(wrapped, _MARK, name in vars(owner))
-            setattr(owner, name, wrapped)
+        wrap(owner, name, wrapper, recorder)
 
 
 def restore(trainer: Trainer) -> None:
-    """Undo `install`. What somebody else has wrapped since is left alone: our part of it only notes the time."""
+    """Undo `install`."""
     for owner, name, _ in _places(trainer):
-        wrapped = getattr(owner, "__dict__", {}).get(name)
-        if wrapped is not None and hasattr(wrapped, _MARK):
-            if getattr(wrapped, _MARK):
-                setattr(owner, name, wrapped.__wrapped__)
-            else:
-                delattr(owner, name)
+        unwrap(owner, name)
+
+
+def wrap(owner: Any, name: str, wrapper: Callable[..., Function], given: Any) -> None:
+    """Replace an instance's attribute by what `wrapper` makes of it and of `given`, unless it lacks it or has ours."""
+    function = getattr(owner, name, None)
+    if callable(function) and not hasattr(function, _MARK):
+        wrapped = functools.wraps(function)(wrapper(function, given))
+        setattr(wrapped, _MARK, name in vars(owner))
+        setattr(owner, name, wrapped)
+
+
+def unwrap(owner: Any, name: str) -> None:
+    """Undo `wrap`. What somebody else has wrapped since is left alone: our part of it only notes the time."""
+    wrapped = getattr(owner, "__dict__", {}).get(name)
+    if wrapped is not None and hasattr(wrapped, _MARK):
+        if getattr(wrapped, _MARK):
+            setattr(owner, name, wrapped.__wrapped__)
+        else:
+            delattr(owner, name)
 
 
 def _places(trainer: Trainer) -> tuple[tuple[Any, str, Callable[[Function, Recorder], Function]], ...]:

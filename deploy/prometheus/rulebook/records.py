@@ -244,7 +244,6 @@ NODE_DISK_BUSY = _node_measure("disk_io:max_rate2m", host.DISK_BUSY)
 
 # --- of each run on each node ---------------------------------------------------------------------------------------
 RUN_UP = _run("yoloscope_train_up", "max", total("max", ALL(c.TRAIN_UP), *_OF_RUN), "1 while a rank of the run lives.")
-RUN_RANKS = _run("yoloscope_train_up", "sum", total("sum", ALL(c.TRAIN_UP), *_OF_RUN), "Living ranks of the run.")
 RUN_SEVERITY = _run(
     "yoloscope_train_verdict",
     "severity",
@@ -337,11 +336,15 @@ RUN_OWNER = _run(
     "user",
     "workload",
 )
+#: Of each living rank its GPU: one, or what a MIG instance is of one.
+_GPUS: Final = gpu.on_ranks(last(c.GPU_PART_RATIO)).or_(
+    last(c.TRAIN_DEVICE_INFO).where(last(c.TRAIN_UP).compared("==", 1), labels.RANK)
+)
 RUN_GPUS_HELD = _run(
     "yoloscope_gpus_held",
     "count",
-    total("count", total("max", _living(ALL(c.TRAIN_DEVICE_INFO)), *_OF_RUN, "gpu"), *_OF_RUN).of(""),
-    "GPUs that the living ranks of the run hold, busy or not.",
+    render(_GPUS.total("max", (*_OF_RUN, "gpu")).total("sum", _OF_RUN), ALL).of(""),
+    "GPUs that the living ranks of the run hold, busy or not; a MIG instance counts as its part of one.",
 )
 #: As counted by rank, where the exporter does; else that of the GPUs, of which one that runs share counts for each.
 _POWER: Final = (

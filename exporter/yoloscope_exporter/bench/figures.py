@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD
+from yoloscope_exporter.reports.interval import spread
 from yoloscope_exporter.reports.significance import (
     CONFIDENCE,
     Estimate,
@@ -36,7 +37,7 @@ class Speed(NamedTuple):
 
     Attributes:
         images_per_second: of all calls.
-        margin: half the width of the interval that holds it at CONFIDENCE, relative; None of a single round.
+        margin: half the width of the interval that holds it at CONFIDENCE, relative; None where that says nothing.
         p50, p99: seconds per image; p99 None with fewer than FEWEST_FOR_P99 calls.
         longest: of a call, seconds per image.
         calls: that were measured.
@@ -70,7 +71,7 @@ def speed(rounds: Rounds, batch: int) -> Speed | None:
     known = among([batch * len(one) / math.fsum(one) for one in rounds.values()])
     return Speed(
         batch * len(calls) / math.fsum(calls),
-        margin(known) / known.mean if known else None,
+        half / known.mean if known and (half := spread(known, relative=True)) is not None else None,
         quantile(calls, 0.50) / batch,
         quantile(calls, 0.99) / batch if len(calls) >= FEWEST_FOR_P99 else None,
         calls[-1] / batch,

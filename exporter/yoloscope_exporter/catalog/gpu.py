@@ -39,10 +39,14 @@ PRECISIONS = ("half", "single")
 GPU_PEAK_FLOPS_PER_SECOND = gauge(
     "gpu_peak_flops_per_second",
     "Floating-point operations per second that the card can do at most by its data sheet, dense: half (FP16 or BF16) "
-    "and single (FP32 as PyTorch's convolutions compute it). Absent for cards that are not in yoloscope's table.",
+    "and single (FP32 as PyTorch's convolutions compute it); of a MIG instance by its multiprocessors. Absent for "
+    "cards that are not in yoloscope's table.",
     "gpu",
     "precision",
     unit="per_second",
+)
+GPU_PART_RATIO = gauge(
+    "gpu_part_ratio", "1 for a whole GPU; of a MIG instance its compute slices over the most that the GPU has.", "gpu"
 )
 GPU_UP = gauge("gpu_up", "1 while the GPU answers; 0 once it has fallen off the bus.", "gpu")
 GPU_UTILIZATION_RATIO = gauge(

@@ -47,8 +47,8 @@ TRAIN_PROCESS_FAIR_CORES = gauge(
 ENERGY_SOURCES = ("gpu", "cpu")
 TRAIN_ENERGY_JOULES_TOTAL = counter(
     "train_energy_joules_total",
-    "Energy drawn for the rank since an exporter first saw it: of its GPU (gpu; a shared one by SM time) and of the "
-    "CPU packages by CPU time (cpu; where RAPL can be read).",
+    "Energy drawn for the rank since an exporter first saw it: of its GPU (gpu; a shared one by SM time, a MIG "
+    "instance by size and load) and of the CPU packages by CPU time (cpu; where RAPL can be read).",
     "run",
     "rank",
     "source",

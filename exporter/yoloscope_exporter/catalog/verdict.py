@@ -37,7 +37,10 @@ TRAIN_GOODPUT_RATIO = gauge(
     "train_goodput_ratio", "Share of the window's wall time spent computing training steps.", *_RANK
 )
 TRAIN_WASTED_GPU_SECONDS_TOTAL = counter(
-    "train_wasted_gpu_seconds_total", "Time a GPU was held but not computing, by cause.", *_RANK, "cause"
+    "train_wasted_gpu_seconds_total",
+    "Time a GPU was held but not computing, by cause; of a MIG instance its part.",
+    *_RANK,
+    "cause",
 )
 TRAIN_WASTED_ENERGY_JOULES_TOTAL = counter(
     "train_wasted_energy_joules_total",

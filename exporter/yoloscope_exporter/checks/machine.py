@@ -55,16 +55,18 @@ class Driver(NamedTuple):
 
 
 def driver(readings: Sequence[Reading]) -> Driver:
-    """What the collectors of GPUs have found."""
+    """What the collectors of GPUs have found. A lost GPU is left out: that it is lost is told of the collector."""
     samples = [sample for reading in readings for sample in reading.samples]
     facts = {one.labels[0]: one.labels for one in samples if one.metric is catalog.GPU_INFO}
     error = next((str(one.error) for one in readings if one.name == "gpu" and one.error), "")
     if not facts:
         return Driver(why=error)
     total, used = values(samples, catalog.GPU_MEMORY_TOTAL_BYTES), values(samples, catalog.GPU_MEMORY_USED_BYTES)
+    lost = {labels[0] for labels, up in values(samples, catalog.GPU_UP).items() if not up}
     gpus = tuple(
         Gpu(index, name, total.get((index,)), used.get((index,), 0.0))
         for index, (_, _, name, *_) in sorted(facts.items(), key=lambda item: units.in_order(item[0]))
+        if index not in lost
     )
     version, cuda = next(iter(facts.values()))[3:5]
     return Driver(version, cuda, gpus)

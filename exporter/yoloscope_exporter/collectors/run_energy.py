@@ -5,6 +5,9 @@ among those who used it: a GPU by the SM time of its processes, in equal parts w
 none; the CPU packages by CPU time, idle power along with it. What processes without a training used belongs to no run.
 So the shares of all add up to what the meters counted.
 
+A GPU that MIG has cut has one meter for all of its instances. It is divided among them by size times load, by size
+alone while none has any or the driver does not tell; what an instance without a training has drawn belongs to no run.
+
 Meters and accounts are in a file as well, stored every ten seconds together. After a restart the meters tell what was
 drawn meanwhile, and it is divided as it is then: an exporter that was killed loses nothing.
 """
@@ -41,6 +44,8 @@ _NEEDED = {
         catalog.CPU_ENERGY_JOULES_TOTAL,
         catalog.TRAIN_DEVICE_INFO,
         catalog.GPU_PROCESS_SM_RATIO,
+        catalog.GPU_PART_RATIO,
+        catalog.GPU_UTILIZATION_RATIO,
         catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL,
         catalog.CPU_SECONDS_TOTAL,
         catalog.TRAIN_START_TIMESTAMP_SECONDS,
@@ -66,6 +71,7 @@ class Usage(NamedTuple):
         joules: of each meter.
         gpus: who trains on each GPU.
         sm: SM share of processes on each GPU by whose they are; `("", "")` for those without a training.
+        instances: what each MIG instance of a GPU has of its work, in any unit.
         cpu_seconds: CPU time of each rank's processes, and of the node, busy.
         began: Unix time at which each rank that is shown began.
         alive: ranks that live.
@@ -74,6 +80,7 @@ class Usage(NamedTuple):
     joules: Mapping[Meter, float]
     gpus: Mapping[str, set[Who]]
     sm: Mapping[str, Mapping[Who, float]]
+    instances: Mapping[str, Mapping[str, float]]
     cpu_seconds: Mapping[Who, float]
     busy_seconds: float
     began: Mapping[Who, float]
@@ -109,7 +116,7 @@ class Ledger:
         for who in now.alive - known:
             self.accounts[who], self.began[who] = {}, now.began[who]
         for name, ranks in now.gpus.items():
-            if (GPU, name) in now.joules:
+            if (GPU, _whole(name)) in now.joules and name not in now.instances:
                 self._open(ranks, GPU)
         if any(source == CPU for source, _ in now.joules):
             self._open(now.cpu_seconds.keys(), CPU)
@@ -146,8 +153,25 @@ class Ledger:
         self.began = {who: began for who, began in self.began.items() if who in kept}
 
 
+def _whole(gpu: str) -> str:
+    """The GPU that this is, or is a MIG instance of."""
+    return gpu.partition("/")[0]
+
+
 def _gpu_shares(now: Usage, gpu: str, lived: AbstractSet[Who]) -> dict[Who, float]:
     """Parts of a GPU's energy, those of the ranks that lived meanwhile; the rest is of processes without a training."""
+    instances = now.instances.get(gpu)
+    if not instances:
+        return _shares_by_sm(now, gpu, lived)
+    parts: defaultdict[Who, float] = defaultdict(float)
+    for name, work in instances.items():
+        for who, share in _shares_by_sm(now, name, lived).items():
+            parts[who] += share * work / sum(instances.values())
+    return parts
+
+
+def _shares_by_sm(now: Usage, gpu: str, lived: AbstractSet[Who]) -> dict[Who, float]:
+    """Parts of what a GPU, or a MIG instance, did."""
     ranks, used = now.gpus.get(gpu, set()) & lived, now.sm.get(gpu, {})
     if not ranks & used.keys():  # no SM shares, or not of the ranks' processes
         return {who: 1 / len(ranks) for who in ranks}
@@ -205,6 +229,8 @@ def usage(samples: Iterable[Sample]) -> Usage:
     sm: defaultdict[str, defaultdict[Who, float]] = defaultdict(lambda: defaultdict(float))
     for (gpu, _pid, _command, run, rank, _user), share in of[catalog.GPU_PROCESS_SM_RATIO.name]:
         sm[gpu][run, rank] += share
+    parts = {gpu: part for (gpu,), part in of[catalog.GPU_PART_RATIO.name]}
+    load = {gpu: ratio for (gpu,), ratio in of[catalog.GPU_UTILIZATION_RATIO.name]}
     cpu: defaultdict[Who, float] = defaultdict(float)
     for (run, rank, _role), seconds in of[catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL.name]:
         cpu[run, rank] += seconds
@@ -214,11 +240,30 @@ def usage(samples: Iterable[Sample]) -> Usage:
         {(source, name): joules for source, metric in meters for (name,), joules in of[metric.name]},
         gpus,
         sm,
+        _instances((*parts, *load, *gpus), parts, load),
         cpu,
         sum(seconds for (mode,), seconds in of[catalog.CPU_SECONDS_TOTAL.name] if mode not in _IDLE),
         began,
         frozenset((run, rank) for (run, rank), up in of[catalog.TRAIN_UP.name] if up and (run, rank) in began),
     )
+
+
+def _instances(
+    names: Iterable[str], parts: Mapping[str, float], load: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """How much each MIG instance works, by GPU."""
+    cut: defaultdict[str, set[str]] = defaultdict(set)
+    for name in names:
+        if name != _whole(name):
+            cut[_whole(name)].add(name)
+    return {gpu: _work(instances, parts, load) for gpu, instances in cut.items()}
+
+
+def _work(instances: AbstractSet[str], parts: Mapping[str, float], load: Mapping[str, float]) -> dict[str, float]:
+    """Size times load; size alone where a load is unknown or none has any, load alone where a size is unknown."""
+    sizes = {name: parts[name] if instances <= parts.keys() else 1.0 for name in instances}
+    work = {name: size * load[name] for name, size in sizes.items()} if instances <= load.keys() else {}
+    return work if any(work.values()) else sizes
 
 
 def stored(ledger: Ledger) -> dict[str, Any]:

@@ -541,6 +541,7 @@ class _Devices:
     def __init__(self, latest: Callable[[], Iterable[Sample]]) -> None:
         self._latest = latest
         self._index: dict[str, str] = {}
+        self._cut: set[str] = set()
         self._seen: dict[tuple[str, ...], set[str]] = {}
         self._age = 0
 
@@ -555,12 +556,15 @@ class _Devices:
                 self._index[labels[1]] = labels[0]
             elif metric is catalog.GPU_PROCESS_MEMORY_BYTES:
                 self._seen[labels[3:5]].add(labels[0])
+        self._cut = {gpu.partition("/")[0] for gpu in self._index.values() if "/" in gpu}
 
     def of(self, who: tuple[str, str], facts: Mapping[str, str]) -> tuple[str, str] | None:
-        """Index and UUID of a rank's GPU; None while that is not certain."""
-        uuid = facts.get("gpu_uuid", "")
-        if gpu := facts.get("gpu") or self._index.get(uuid):
-            return gpu, uuid
+        """Index and UUID of a rank's GPU; None while that is not certain, as of a GPU that MIG has cut."""
+        told = facts.get("gpu_uuid", "")
+        for uuid in (told, f"MIG-{told.removeprefix('GPU-')}"):  # CUDA tells that of an instance without its kind
+            gpu = facts.get("gpu") or self._index.get(uuid)
+            if gpu and gpu not in self._cut:
+                return gpu, uuid
         seen = self._seen.get(who, set())
         if len(seen) != 1:
             return None

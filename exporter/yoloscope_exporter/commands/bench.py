@@ -91,12 +91,8 @@ def _device(_context: click.Context, _option: click.Parameter, text: str) -> str
 
 
 def _file(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The three files that can be written."""
-    for name, what in (
-        ("html", "one HTML file"),
-        ("markdown", "Markdown"),
-        ("json", "JSON, each call's time included"),
-    ):
+    """An option for each of FILES."""
+    for name, what in FILES.items():
         option = click.option(
             f"--{name}",
             f"{name}_file",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import causes, rules
 from yoloscope_exporter.diagnosis.advice import Advice, gain
 from yoloscope_exporter.diagnosis.advice.checks import settled
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.language import finished, text
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Diagnosis:
     Attributes:
         cluster: where Prometheus tells it; empty otherwise.
         abstained: verdicts that could not be evaluated, with the signals that are missing.
-        images_per_second: of training, in the window or, over a time range, its median; None where not known.
+        images_per_second: of training, in the window or over all of a time range; None where not known.
         followed: advice to earlier runs that this one followed, with what it delivered.
         whole_run: of a running exporter, what it has found since it first saw the rank.
         joules: what was drawn for the rank so far, by source (gpu, cpu).
@@ -105,6 +106,12 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
     return judged
 
 
+def last_met(before: Mapping[str, Signals], judged: Mapping[str, bool], s: Signals) -> dict[str, Signals]:
+    """How the rank was when the condition of each verdict was last met; of a death, when its cause was told best."""
+    met = [name for name, is_met in judged.items() if is_met]
+    return {**before, **{name: causes.still_told(before.get(name), s) if name in DEAD else s for name in met}}
+
+
 def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     """The verdict in words."""
     fix = settled(rule.fix(s) or Advice(), s)
@@ -135,15 +142,11 @@ def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: (-rules.SEVERITIES.index(v.severity), order.index(v.name))))
 
 
-def speed_of(s: Signals) -> float | None:
-    """Images per second of training, or of the time of predictions."""
-    return s.numbers.get((Signals.predict_images_per_second if s.predicts else Signals.images_per_second).name)
-
-
 def diagnose(s: Signals, held: Mapping[str, Signals], limits: Thresholds, faults: Faults | None = None) -> Diagnosis:
     """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
     faults = faults or Faults()
     verdicts = worst_first(describe(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
     abstained = {rule.name: gone for rule in rules.of(s) if s.state in rule.states and (gone := rule.missing(s))}
-    speed = speed_of(s) if s.state in WORKING else None
-    return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s, images_per_second=speed)
+    speed = Signals.predict_images_per_second if s.predicts else Signals.images_per_second
+    now = s.numbers.get(speed.name) if s.state in WORKING else None
+    return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s, images_per_second=now)

@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import causes, rules, signals, slow_files
+from yoloscope_exporter.diagnosis import rules, signals, slow_files
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -22,6 +22,7 @@ from yoloscope_exporter.diagnosis.engine import (
     Verdict,
     diagnose,
     judge,
+    last_met,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
@@ -30,7 +31,7 @@ from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
-from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_joules
+from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_gpu_seconds, wasted_joules
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.language import CHINESE, finished, translated
 from yoloscope_exporter.measures.series import Store, Window
@@ -189,12 +190,7 @@ class Live:
     def _tell(self, s: Signals, now: float) -> Diagnosis:
         key = (s.run, s.rank)
         judged = judge(s, self.limits, self.faults)
-        met = self._met.setdefault(key, {})
-        met |= {
-            name: causes.still_told(met.get(name), s) if name in DEAD else s
-            for name, is_met in judged.items()
-            if is_met
-        }
+        met = self._met[key] = last_met(self._met.get(key, {}), judged, s)
         self._held[key] = self._hysteresis.update(key, judged, now)
         return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits, self.faults)
 
@@ -216,7 +212,10 @@ class Live:
         for s in everybody:
             with self.faults.passed_over("the account of wasted time", s.run, s.rank):
                 lost = wasted(window, s, self._held)
-                for account, amounts in ((seconds, lost), (joules, wasted_joules(window, s, lost))):
+                for account, amounts in (
+                    (seconds, wasted_gpu_seconds(window, s, lost)),
+                    (joules, wasted_joules(window, s, lost)),
+                ):
                     for cause, amount in amounts.items():
                         account[s.run, s.rank, cause] += amount
             if s.get(Signals.held_idle_gpus):

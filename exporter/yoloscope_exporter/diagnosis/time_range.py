@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import causes, prediction_totals, rules, signals, slow_files, units
+from yoloscope_exporter.diagnosis import prediction_totals, rules, signals, slow_files, units
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -22,17 +21,20 @@ from yoloscope_exporter.diagnosis.engine import (
     Verdict,
     describe,
     judge,
-    speed_of,
+    last_met,
     worst_first,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.rules import lifecycle
-from yoloscope_exporter.diagnosis.signals.death import DEAD
+from yoloscope_exporter.diagnosis.signals.view import sampled
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.language import text
+from yoloscope_exporter.measures.prediction import PREDICT_IMAGES
+from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.series import Store, Window, period
+from yoloscope_exporter.measures.training import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +69,6 @@ class _RankHistory:
     seen: dict[str, Signals] = field(default_factory=dict)  # how it was when a verdict's condition was last met
     excused: list[float] = field(default_factory=list)  # when silences ended that were none of a standstill
     abstained: Counter[str] = field(default_factory=Counter)
-    speeds: list[float] = field(default_factory=list)  # images per second, of each moment of training
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,7 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
             key = (s.run, s.rank)
             history = histories.setdefault(key, _RankHistory(s))
             judged = judge(s, limits, faults)
-            history.seen |= {
-                name: causes.still_told(history.seen.get(name), s) if name in DEAD else s
-                for name, met in judged.items()
-                if met
-            }
+            history.seen = last_met(history.seen, judged, s)
             if lifecycle.excused(s, limits):
                 history.excused.append(now - s.excused_age)
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
@@ -165,8 +162,6 @@ def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, st
         history.lived, history.until = True, now
     if s.up and (s.state in WORKING or not s.run):
         history.trained += step
-        if (speed := speed_of(s)) is not None:
-            history.speeds.append(speed)
     for name in held:
         spans = history.spans[name]
         if spans and now - spans[-1][1] <= 2 * step:
@@ -229,12 +224,23 @@ def _summary(
         name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
     }
     cluster = nodes[0][0].cluster
-    speed = median(history.speeds) if history.speeds else None
     whole = [Window(store, store.first, store.last, own) for store, own in nodes]
+    speed = _speed(last, whole) if last.run else None
     files = slow_files.of(whole, last.run, last.rank) if last.run else ()
     return Diagnosis(
         last.run, last.rank, last.state, worst_first(found), abstained, last, cluster, speed, slow_files=files
     )
+
+
+def _speed(last: Signals, nodes: Sequence[Window]) -> float | None:
+    """Images per second of the rank over all that was seen of it, as a report tells it."""
+    for node in nodes:
+        whole = prediction_totals.totals(node.store, last.run) if last.predicts else sampled(node, last.run, last.rank)
+        measure = PREDICT_IMAGES if last.predicts else IMAGES
+        speed = Reading(whole).one(measure, run=last.run, rank=last.rank) if whole else None
+        if speed is not None:
+            return speed
+    return None
 
 
 def _of_totals(last: Signals, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> list[Verdict]:

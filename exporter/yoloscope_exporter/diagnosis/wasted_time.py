@@ -9,6 +9,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.hysteresis import holding
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.gpu import part_of_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ _STARVING = tuple(rule.name for rule in rules.RULES if rule.waste == ("data_wait
 
 
 def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -> Mapping[str, float]:
-    """GPU-seconds of one rank in the window that a verdict in force explains, by verdict.
+    """Seconds of one rank's GPU in the window that a verdict in force explains, by verdict.
 
     Each phase is charged once: waiting for data to what starves the loader, the exposed gradient exchange to the run's
     straggler or starved loader, copies and checkpoints to their own verdicts. A stall takes all of it. Waits too short
@@ -42,6 +43,12 @@ def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -
     if blamed and not (blamed == "communication_bound" and s.get(Signals.unseen_ranks)):  # a rank elsewhere may be late
         charged[blamed] += _phases(window, s, EXPOSED)
     return charged
+
+
+def wasted_gpu_seconds(window: Window, s: Signals, seconds: Mapping[str, float]) -> Mapping[str, float]:
+    """The same in seconds of a whole GPU, of which a MIG instance is a part."""
+    part = part_of_gpu(window, s.names["gpu"]) if seconds else 1.0
+    return {cause: lost * part for cause, lost in seconds.items()}
 
 
 def wasted_joules(window: Window, s: Signals, seconds: Mapping[str, float]) -> Mapping[str, float]:

@@ -29,6 +29,7 @@ class Curves:
         self._history, self._courses, self._run = history, courses, run
         self._lines: dict[tuple[str, LabelSet], int] = {}  # the place of each in a point
         self._points: dict[float, array[float]] = {}  # not a number where there is none
+        self._told: list[tuple[str, dict[str, str], int]] = []  # name, labels and place of each line, in order
 
     def update(self, now: float) -> Iterator[None]:
         """Calculate what is missing up to `now`, one by one, so that others get their turn; forget the oldest."""
@@ -54,15 +55,22 @@ class Curves:
         """Points after a Unix time: `times`, and a line of values, with null where there is none, for each series."""
         known = dropwhile(lambda at: not self._points[at], self._points)  # before them nothing was seen
         times = [at for at in known if at > time]
-        lines = {line: self._values(times, place) for line, place in self._lines.items()}
+        lines = ((name, labels, self._values(times, place)) for name, labels, place in (self._order() if times else ()))
         return {
             "times": times,
             "series": [
-                {"name": name, "labels": own(labels), "values": values}
-                for (name, labels), values in sorted(lines.items(), key=lambda line: (line[0][0], sorted(line[0][1])))
+                {"name": name, "labels": labels, "values": values}
+                for name, labels, values in lines
                 if any(value is not None for value in values)
             ],
         }
+
+    def _order(self) -> list[tuple[str, dict[str, str], int]]:
+        """The lines as they are told; looked through again when one has come."""
+        if len(self._told) < len(self._lines):
+            ordered = sorted(self._lines.items(), key=lambda line: (line[0][0], sorted(line[0][1])))
+            self._told = [(name, own(labels), place) for (name, labels), place in ordered]
+        return self._told
 
     def _values(self, times: Iterable[float], place: int) -> list[float | None]:
         points = (self._points[at] for at in times)

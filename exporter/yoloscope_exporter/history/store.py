@@ -101,6 +101,7 @@ class History:
     def _clear(self) -> None:
         self._kept = tuple(map(_Kept, self.tiers))
         self._runs: frozenset[str] = frozenset()
+        self._asked: dict[tuple[str, float], _Answers] = {}
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Keep what is due of a snapshot."""
@@ -120,6 +121,7 @@ class History:
             for kept in due:
                 kept.take(now, wanted)
             self._make_room(due)
+            self._asked.clear()
 
     @property
     def last(self) -> float:
@@ -170,10 +172,13 @@ class History:
             return [event for event in self._events if event.number > since]
 
     def now(self, courses: Sequence[Course], run: str = "", seconds: float = NOW) -> dict[str, Vector]:
-        """Values over the last seconds by course; of a run, or of the node."""
+        """Values over the last seconds by course; of a run, or of the node. Calculated once until more is fed."""
         with self._lock:
-            kept = self._kept[0]
-            return _values(courses, kept.window(self.last - seconds, self.last), run)
+            answers = self._asked.get((run, seconds))
+            if answers is None:
+                window = self._kept[0].window(self.last - seconds, self.last)
+                answers = self._asked[run, seconds] = _Answers(window, run)
+            return answers.of(courses)
 
     def ticks(self, now: float) -> Iterator[tuple[float, int]]:
         """The moments that are shown at `now`, the oldest first, each with the place of its tier."""
@@ -196,7 +201,7 @@ class History:
         """Values at one of `ticks`, by course."""
         with self._lock:
             kept = self._kept[place]
-            return _values(courses, kept.window(time - kept.tier.window, time), run)
+            return _Answers(kept.window(time - kept.tier.window, time), run).of(courses)
 
 
 def _run(metric: Metric, labels: Labels) -> str:
@@ -208,13 +213,18 @@ def _size(store: Store) -> int:
     return sum(map(len, store.series.values()))
 
 
-def _values(courses: Sequence[Course], window: Window, run: str) -> dict[str, Vector]:
-    inside = Inside([window], within={"run": run} if run else None)
-    evaluators: dict[tuple[str, ...], Evaluator] = {}
-    found = {}
-    for course in courses:
-        if course.by not in evaluators:
-            evaluators[course.by] = Evaluator(inside, course.by)
-        if vector := evaluators[course.by].vector(course.formula):
-            found[course.name] = vector
-    return found
+class _Answers:
+    """Values over a window, what courses share of them calculated once."""
+
+    def __init__(self, window: Window, run: str) -> None:
+        self._inside = Inside([window], within={"run": run} if run else None)
+        self._evaluators: dict[tuple[str, ...], Evaluator] = {}
+
+    def of(self, courses: Sequence[Course]) -> dict[str, Vector]:
+        found = {}
+        for course in courses:
+            if course.by not in self._evaluators:
+                self._evaluators[course.by] = Evaluator(self._inside, course.by)
+            if vector := self._evaluators[course.by].vector(course.formula):
+                found[course.name] = vector
+        return found

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ENGLISH: Final = "en"
 CHINESE: Final = "zh-CN"
 LANGUAGES: Final = (ENGLISH, CHINESE)
+#: By how the names of a language begin, whatever the region.
+LANGUAGE_OF: Final = {"en": ENGLISH, "zh": CHINESE}
 VARIABLE: Final = "YOLOSCOPE_LANGUAGE"
 #: What stands between two clauses of a text; each may have its own translation.
 BETWEEN: Final = "; "
@@ -160,8 +162,14 @@ def translated(told: str, language: str) -> str:
     return translation.translated(told)
 
 
+def preferred(names: str) -> str:
+    """The first language of those that a browser names (Accept-Language: `zh-TW, en;q=0.5`), else English."""
+    found = (LANGUAGE_OF.get(name.strip()[:2].lower()) for name in names.split(","))
+    return next(filter(None, found), ENGLISH)
+
+
 def of_the_environment(environ: Mapping[str, str]) -> str:
     """The language of YOLOSCOPE_LANGUAGE, else that of the locale."""
     names = (VARIABLE, "LC_ALL", "LC_MESSAGES", "LANG")
     wanted = next((environ[name] for name in names if environ.get(name)), "")
-    return CHINESE if wanted.lower().startswith("zh") else ENGLISH
+    return preferred(wanted)

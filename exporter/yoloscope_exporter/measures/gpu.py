@@ -64,9 +64,7 @@ def _samples_up_to(bound: str) -> Formula:
 BUSY: Final = Measure(
     name="gpu_busy",
     title="GPU utilization",
-    title_zh="GPU 利用率",
     help="Share of time in which a kernel ran.",
-    help_zh="有 CUDA kernel 在运行的时间占比。",
     formula=rate(catalog.GPU_BUSY_SECONDS_TOTAL)
     .or_(over_time("avg", catalog.GPU_UTILIZATION_RATIO))
     .total("avg")
@@ -77,9 +75,7 @@ BUSY: Final = Measure(
 BUSY_OF_RANK: Final = Measure(
     name="gpu_busy_of_rank",
     title="GPU utilization",
-    title_zh="GPU 利用率",
     help="Share of time in which a kernel ran on the GPUs of living ranks.",
-    help_zh="存活 rank 所用 GPU 上有 CUDA kernel 在运行的时间占比。",
     formula=on_ranks(rate(catalog.GPU_BUSY_SECONDS_TOTAL).or_(over_time("avg", catalog.GPU_UTILIZATION_RATIO)))
     .total("avg")
     .clamped(most=1),
@@ -89,27 +85,21 @@ BUSY_OF_RANK: Final = Measure(
 IDLE: Final = Measure(
     name="gpu_idle",
     title="GPU idle",
-    title_zh="GPU 空闲",
     help="Share of the driver's utilization samples at or below 10 %.",
-    help_zh="驱动利用率采样中不高于 10 % 的占比。",
     formula=_samples_up_to("0.1"),
     of=GPU,
 )
 BELOW_FULL: Final = Measure(
     name="gpu_below_full",
     title="GPU below 90 %",
-    title_zh="GPU 低于 90 %",
     help="Share of the driver's utilization samples at or below 90 %.",
-    help_zh="驱动利用率采样中不高于 90 % 的占比。",
     formula=_samples_up_to("0.9"),
     of=GPU,
 )
 BELOW_BUSY: Final = Measure(
     name="gpu_below_busy",
     title="GPU below 70 %",
-    title_zh="GPU 低于 70 %",
     help="Share of the driver's utilization samples at or below 70 %.",
-    help_zh="驱动利用率采样中不高于 70 % 的占比。",
     formula=_samples_up_to("0.7"),
     of=GPU,
     thresholds=("swing_share",),
@@ -117,81 +107,63 @@ BELOW_BUSY: Final = Measure(
 OFTEN_BUSY: Final = Measure(
     name="gpu_often_busy",
     title=f"GPU above {_WELL_USED:g} %",
-    title_zh=f"GPU 高于 {_WELL_USED:g} %",
     help=f"Share of the driver's utilization samples above {_WELL_USED:g} %.",
-    help_zh=f"驱动利用率采样中高于 {_WELL_USED:g} % 的占比。",
     formula=_samples_up_to(f"{_WELL_USED / 100:g}") * -1 + 1,
     of=GPU,
 )
 SM_ACTIVE: Final = Measure(
     name="sm_active",
     title="Multiprocessors active",
-    title_zh="SM 活跃率",
     help="Share of the multiprocessors that had a warp, mean over time.",
-    help_zh="有 warp 驻留的 SM 占比的时间均值。",
     formula=over_time("avg", catalog.GPU_SM_ACTIVE_RATIO).total("avg"),
     of=GPU,
 )
 SM_OCCUPANCY: Final = Measure(
     name="sm_occupancy",
     title="Warps resident",
-    title_zh="warp 占用率",
     help="Warps resident over those that the multiprocessors can hold, mean over time.",
-    help_zh="驻留 warp 数与 SM 可容纳数之比的时间均值。",
     formula=over_time("avg", catalog.GPU_SM_OCCUPANCY_RATIO).total("avg"),
     of=GPU,
 )
 TENSOR_ACTIVE: Final = Measure(
     name="tensor_active",
     title="Tensor cores active",
-    title_zh="Tensor Core 活跃率",
     help="Share of time in which the tensor cores worked.",
-    help_zh="Tensor Core 工作的时间占比。",
     formula=over_time("avg", catalog.GPU_TENSOR_ACTIVE_RATIO).total("avg"),
     of=GPU,
 )
 DRAM_ACTIVE: Final = Measure(
     name="dram_active",
     title="Memory bandwidth",
-    title_zh="显存带宽利用率",
     help="Share of the memory bandwidth in use, mean over time.",
-    help_zh="显存带宽使用占比的时间均值。",
     formula=over_time("avg", catalog.GPU_DRAM_ACTIVE_RATIO).total("avg"),
     of=GPU,
 )
 MEMORY_BUSY: Final = Measure(
     name="memory_busy",
     title="Memory busy",
-    title_zh="显存忙",
     help="Share of time in which device memory was read or written.",
-    help_zh="显存被读写的时间占比。",
     formula=rate(catalog.GPU_MEMORY_BUSY_SECONDS_TOTAL).total("avg").clamped(most=1),
     of=GPU,
 )
 ENCODER: Final = Measure(
     name="encoder",
     title="Encoder busy",
-    title_zh="编码器忙",
     help="Utilization of the video encoder, mean over time.",
-    help_zh="视频编码器利用率的时间均值。",
     formula=over_time("avg", catalog.GPU_ENCODER_UTILIZATION_RATIO).total("avg"),
     of=GPU,
 )
 DECODER: Final = Measure(
     name="decoder",
     title="Decoder busy",
-    title_zh="解码器忙",
     help="Utilization of the video decoder, mean over time.",
-    help_zh="视频解码器利用率的时间均值。",
     formula=over_time("avg", catalog.GPU_DECODER_UTILIZATION_RATIO).total("avg"),
     of=GPU,
 )
 THERMAL: Final = Measure(
     name="thermal",
     title="Thermal slowdown",
-    title_zh="过热降频",
     help="Share of time in which temperature held the clocks down, by software or hardware.",
-    help_zh="因温度（软件或硬件）降频的时间占比。",
     formula=_share(_heat()),
     of=GPU,
     thresholds=("thermal_share",),
@@ -199,9 +171,7 @@ THERMAL: Final = Measure(
 POWER_BRAKE: Final = Measure(
     name="power_brake",
     title="Power brake",
-    title_zh="供电降频（power brake）",
     help="Share of time in which the power supply held the clocks down.",
-    help_zh="因供电（power brake）降频的时间占比。",
     formula=_share(_throttled(BRAKE)),
     of=GPU,
     thresholds=("power_brake",),
@@ -209,9 +179,7 @@ POWER_BRAKE: Final = Measure(
 SLOWED: Final = Measure(
     name="slowed",
     title="Slowed down",
-    title_zh="降频",
     help="Largest share of time in which heat or the power supply held the clocks of a GPU down.",
-    help_zh="GPU 因温度或供电降频的最大时间占比。",
     formula=_share(_throttled(f"=~{HEAT}|{HARDWARE}|{BRAKE}")),
     of=GPU,
     thresholds=("thermal_share",),
@@ -219,9 +187,7 @@ SLOWED: Final = Measure(
 POWER_CAP: Final = Measure(
     name="power_cap",
     title="Power limit reached",
-    title_zh="达到功率上限",
     help="Share of time in which the power limit held the clocks down.",
-    help_zh="因功率上限降频的时间占比。",
     formula=_share(_throttled("sw_power_cap")),
     of=GPU,
     thresholds=("power_share",),
@@ -229,9 +195,7 @@ POWER_CAP: Final = Measure(
 CLOCK: Final = Measure(
     name="clock",
     title="SM clock / max",
-    title_zh="SM 频率 / 最高",
     help="Mean clock of the multiprocessors over the highest.",
-    help_zh="SM 平均频率与最高频率之比。",
     formula=over_time("avg", catalog.GPU_CLOCK_HERTZ, domain="sm").total("min")
     / last(catalog.GPU_CLOCK_MAX_HERTZ, domain="sm").total("max"),
     of=GPU,
@@ -240,9 +204,7 @@ CLOCK: Final = Measure(
 MEMORY_CLOCK: Final = Measure(
     name="memory_clock",
     title="Memory clock / max",
-    title_zh="显存频率 / 最高",
     help="Mean clock of the device memory over the highest.",
-    help_zh="显存平均频率与最高频率之比。",
     formula=over_time("avg", catalog.GPU_CLOCK_HERTZ, domain="memory").total("min")
     / last(catalog.GPU_CLOCK_MAX_HERTZ, domain="memory").total("max"),
     of=GPU,
@@ -250,19 +212,15 @@ MEMORY_CLOCK: Final = Measure(
 HEAT_CELSIUS: Final = Measure(
     name="temperature",
     title="Temperature",
-    title_zh="温度",
     help="Highest temperature of the core.",
-    help_zh="核心最高温度。",
     formula=over_time("max", catalog.GPU_TEMPERATURE_CELSIUS, sensor="core").total("max"),
     of=GPU,
 )
 TO_SLOWDOWN: Final = Measure(
     name="to_slowdown",
     title="To thermal slowdown",
-    title_zh="距过热降频",
     help="Degrees from the core's temperature to that at which the GPU slows itself down, or the driver's own margin "
     "where it does not tell that temperature (Ada and newer); 0 beyond.",
-    help_zh="核心温度距降频温度的差值；驱动不提供降频温度时（Ada 及更新）取驱动给出的余量；超过后为 0。",
     formula=(
         last(catalog.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown").total("min")
         - last(catalog.GPU_TEMPERATURE_CELSIUS, sensor="core").total("max")
@@ -275,37 +233,29 @@ TO_SLOWDOWN: Final = Measure(
 POWER: Final = Measure(
     name="power",
     title="Power",
-    title_zh="功率",
     help="Mean power drawn.",
-    help_zh="平均功率。",
     formula=over_time("avg", catalog.GPU_POWER_WATTS).total("sum"),
     of=GPU,
 )
 ENERGY: Final = Measure(
     name="energy",
     title="Energy per second",
-    title_zh="每秒能耗",
     help="Energy used per second, by the counter where the driver has one.",
-    help_zh="每秒消耗的能量；驱动有计数器时取自计数器。",
     formula=rate(catalog.GPU_ENERGY_JOULES_TOTAL).total("sum"),
     of=GPU,
 )
 PCIE_RECEIVED: Final = Measure(
     name="pcie_received",
     title="PCIe to the GPU",
-    title_zh="PCIe 接收",
     help="Bytes per second over PCIe to the GPU.",
-    help_zh="每秒经 PCIe 传到 GPU 的字节数。",
     formula=rate(catalog.GPU_PCIE_RECEIVE_BYTES_TOTAL).total("sum"),
     of=GPU,
 )
 MFU: Final = Measure(
     name="mfu",
     title="Operations / peak (MFU)",
-    title_zh="浮点运算 / 峰值（MFU）",
     help="Floating-point operations of the model's layers in training time over the most that the card can do by its "
     "data sheet, dense, in the precision of the training.",
-    help_zh="训练时间内模型各层的浮点运算，与数据手册给出的该卡在训练精度下的稠密峰值之比。",
     formula=(
         rate(catalog.TRAIN_FLOPS_TOTAL).total("sum", RANK)
         / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK)
@@ -317,36 +267,28 @@ MFU: Final = Measure(
 PCIE_SENT: Final = Measure(
     name="pcie_sent",
     title="PCIe from the GPU",
-    title_zh="PCIe 发送",
     help="Bytes per second over PCIe from the GPU.",
-    help_zh="每秒经 PCIe 从 GPU 传出的字节数。",
     formula=rate(catalog.GPU_PCIE_TRANSMIT_BYTES_TOTAL).total("sum"),
     of=GPU,
 )
 NVLINK_RECEIVED: Final = Measure(
     name="nvlink_received",
     title="NVLink to the GPU",
-    title_zh="NVLink 接收",
     help="Bytes per second over NVLink to the GPU.",
-    help_zh="每秒经 NVLink 传到 GPU 的字节数。",
     formula=rate(catalog.GPU_NVLINK_RECEIVE_BYTES_TOTAL).total("sum"),
     of=GPU,
 )
 NVLINK_SENT: Final = Measure(
     name="nvlink_sent",
     title="NVLink from the GPU",
-    title_zh="NVLink 发送",
     help="Bytes per second over NVLink from the GPU.",
-    help_zh="每秒经 NVLink 从 GPU 传出的字节数。",
     formula=rate(catalog.GPU_NVLINK_TRANSMIT_BYTES_TOTAL).total("sum"),
     of=GPU,
 )
 PCIE_WIDTH: Final = Measure(
     name="pcie_width",
     title="PCIe lanes / max",
-    title_zh="PCIe 通道数 / 最大",
     help="PCIe lanes in use over those that the link can have.",
-    help_zh="使用中的 PCIe 通道数与链路最大通道数之比。",
     formula=over_time("max", catalog.GPU_PCIE_LINK_WIDTH).total("min")
     / last(catalog.GPU_PCIE_LINK_WIDTH_MAX).total("max"),
     of=GPU,
@@ -354,9 +296,7 @@ PCIE_WIDTH: Final = Measure(
 PCIE_GENERATION: Final = Measure(
     name="pcie_generation",
     title="PCIe generation / max",
-    title_zh="PCIe 代数 / 最大",
     help="Highest PCIe generation in the window over what the link can have; it falls while the GPU idles.",
-    help_zh="窗口内最高 PCIe 代数与链路最大代数之比；GPU 空闲时会降低。",
     formula=over_time("max", catalog.GPU_PCIE_LINK_GENERATION).total("min")
     / last(catalog.GPU_PCIE_LINK_GENERATION_MAX).total("max"),
     of=GPU,
@@ -364,9 +304,7 @@ PCIE_GENERATION: Final = Measure(
 MEMORY_USED: Final = Measure(
     name="gpu_memory_used",
     title="GPU memory used",
-    title_zh="显存使用率",
     help="Share of the device memory in use by anybody.",
-    help_zh="所有进程使用的显存占比。",
     formula=last(catalog.GPU_MEMORY_USED_BYTES).total("sum") / last(catalog.GPU_MEMORY_TOTAL_BYTES).total("sum"),
     of=GPU,
     thresholds=("cuda_peak_share",),

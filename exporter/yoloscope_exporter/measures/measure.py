@@ -15,8 +15,8 @@ class Measure:
 
     Attributes:
         name: in lower case, as the constant that holds it.
-        title: a few words, for a panel or a column; `title_zh` the same in Chinese.
-        help: what it says, one sentence; `help_zh` the same in Chinese.
+        title: a few words, for a panel or a column.
+        help: what it says, one sentence.
         formula: how it is calculated.
         of: the labels of one value: a rank's, a GPU's, a node's.
         thresholds: names of those in `thresholds` from which on it says something.
@@ -24,9 +24,7 @@ class Measure:
 
     name: str
     title: str
-    title_zh: str
     help: str
-    help_zh: str
     formula: Formula
     of: tuple[str, ...]
     thresholds: tuple[str, ...] = ()

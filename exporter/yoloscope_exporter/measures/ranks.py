@@ -29,27 +29,21 @@ def lag(own: Formula) -> Formula:
 OWN: Final = Measure(
     name="own",
     title="Own time for a batch",
-    title_zh="每个 batch 的自身时间",
     help="Mean time of a batch on this rank, the wait for other ranks left out.",
-    help_zh="该 rank 每个 batch 的平均时间，不含等待其他 rank。",
     formula=_own().total("max"),
     of=RANK,
 )
 OTHERS: Final = Measure(
     name="others",
     title="Own time of the other ranks",
-    title_zh="其他 rank 的自身时间",
     help="Mean own time of the run's other ranks for a batch.",
-    help_zh="同一训练任务其他 rank 每个 batch 自身时间的均值。",
     formula=of_others(_own(), RUN).total("max"),
     of=RANK,
 )
 LAG: Final = Measure(
     name="lag",
     title="Behind the other ranks",
-    title_zh="落后于其他 rank",
     help="How much longer this rank's own time for a batch is than the mean of the run's other ranks.",
-    help_zh="该 rank 每个 batch 自身时间比其他 rank 均值长的比例。",
     formula=lag(_own()).total("max"),
     of=RANK,
     thresholds=("lag", "lag_severe"),

@@ -107,6 +107,7 @@ class Thresholds:
         0.20, "pytorch/kineto tb_plugin: communication > 10 %; twice that, PCIe boxes live with 10 %"
     )
     lag: float = threshold(0.10, "TraceML policy: straggler 0.10 warn, 0.20 critical")
+    lag_covered: float = threshold(0.5, "TraceML#235: a straggler is named where what is seen covers most of its lag")
     peer_exposed_share: float = threshold(0.05, _OURS + "half the lag: somebody must be seen waiting")
     thermal_share: float = threshold(0.05, _OURS + "3 s in a minute; gpud counts 0.6 slowdown events per minute")
     power_share: float = threshold(0.50, _OURS + "a capped GPU under load is normal; most of the time is not")

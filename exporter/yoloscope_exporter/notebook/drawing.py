@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter.language import text, translated
+from yoloscope_exporter.language import say, speaking, text
 from yoloscope_exporter.notebook.figure import figure
 from yoloscope_exporter.notebook.heading import heading
 from yoloscope_exporter.notebook.panels import panels
-from yoloscope_exporter.notebook.words import said
 from yoloscope_exporter.reports.summary import known_runs
 
 if TYPE_CHECKING:
@@ -43,19 +42,19 @@ def drawing(seen: Seen, run: str, language: str, known: Known | None = None, *, 
         names = ", ".join(runs[:MOST_NAMES]) or text("none")
         raise NoSuchRunError(text("run={run!r}: no such run; known runs: {names}", run=run, names=names))
     chosen = run if run in runs else "" if run else next(reversed(runs), "")
-    notes = list(_notes(seen, run, runs, language))
     found = panels(seen.stores, chosen, known)
-    return {
-        "html": heading(seen, chosen, notes, language),
-        "figure": figure(found, language, several=len(seen.stores) > 1, training=bool(chosen)),
-    }
+    with speaking(language):
+        return {
+            "html": heading(seen, chosen, list(_notes(seen, run, runs))),
+            "figure": figure(found, several=len(seen.stores) > 1, training=bool(chosen)),
+        }
 
 
-def _notes(seen: Seen, run: str, runs: Sequence[str], language: str) -> Iterator[str]:
+def _notes(seen: Seen, run: str, runs: Sequence[str]) -> Iterator[str]:
     if seen.problem:
-        yield said("silent", language, translated(seen.problem, language))
+        yield say("{problem}; what is shown was seen before", problem=seen.problem)
     if run and run not in runs:
-        names = ", ".join(runs[:MOST_NAMES]) or said("none", language)
-        yield said("not_this_run", language, run, names)
+        names = ", ".join(runs[:MOST_NAMES]) or say("none")
+        yield say("Run {run} has not been seen yet; known runs: {names}", run=run, names=names)
     if not seen.diagnosed:
-        yield said("no_diagnosis", language)
+        yield say("this exporter makes no diagnosis")

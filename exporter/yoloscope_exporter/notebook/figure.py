@@ -8,8 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter.language import say, text
 from yoloscope_exporter.measures import gpu
-from yoloscope_exporter.notebook.words import said, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +28,11 @@ MOST_TEXTS = 12
 _PAPER: Final = "#FFFFFF"
 _INK: Final = "#24292F"
 _GRID: Final = "#E5E7EB"
+_HEAT: Final = text("Time to prepare a batch, by loader worker")
+_WAIT: Final = text("Wait for a batch: workers=0, the training process loads its data itself")
+_MEMORY: Final = text("Memory by epoch (peak)")
+_MEMORY_OF_PROCESSES: Final = text("Process memory by epoch (peak); trained on the CPU, so there is no GPU memory")
+NO_RUN: Final = text("No run yet. In the cell that trains: yoloscope_hooks.attach(model) before model.train().")
 _SHARE: Final = {"tickformat": ".0%", "range": [0, 1.05]}
 _AXES: Final[Mapping[Measure, Mapping[str, Any]]] = {
     gpu.BUSY: _SHARE,
@@ -55,31 +60,30 @@ class _Part:
     note: str = ""
 
 
-def figure(panels: Panels, language: str, *, several: bool = False, training: bool = True) -> dict[str, Any]:
+def figure(panels: Panels, *, several: bool = False, training: bool = True) -> dict[str, Any]:
     """The figure: `data` and `layout` of plotly.
 
     Args:
         panels: what to draw.
-        language: of all texts.
         several: it is of several nodes.
         training: there is a run.
     """
     parts = (
-        *_gpu_parts(panels.gpus, language, several=several),
-        _heat_part(panels.heat, language, training=training),
-        _memory_part(panels.memory, language, training=training),
+        *_gpu_parts(panels.gpus, several=several),
+        _heat_part(panels.heat, training=training),
+        _memory_part(panels.memory, training=training),
     )
     return _laid_out(parts)
 
 
-def _gpu_parts(gpus: Mapping[Measure, Sequence[Line]], language: str, *, several: bool) -> Iterator[_Part]:
+def _gpu_parts(gpus: Mapping[Measure, Sequence[Line]], *, several: bool) -> Iterator[_Part]:
     if not gpus:
-        yield _Part(said("gpu", language), NOTE, note=said("no_gpus" if several else "no_gpu", language))
+        yield _Part("GPU", NOTE, note=say("No GPU on these nodes." if several else "No GPU on this node."))
     names = list(dict.fromkeys(line.gpu for lines in gpus.values() for line in lines))
     for place, (measure, lines) in enumerate(gpus.items()):
         traces = [_trace(line, names.index(line.gpu), legend=place == 0 and len(names) > 1) for line in lines]
         last = place == len(gpus) - 1
-        yield _Part(title(measure, language), LINES, traces, _AXES[measure], {}, ticks=last)
+        yield _Part(say(measure.title), LINES, traces, _AXES[measure], {}, ticks=last)
 
 
 def _trace(line: Line, place: int, *, legend: bool) -> dict[str, Any]:
@@ -95,15 +99,15 @@ def _trace(line: Line, place: int, *, legend: bool) -> dict[str, Any]:
     }
 
 
-def _heat_part(heat: Heat | None, language: str, *, training: bool) -> _Part:
+def _heat_part(heat: Heat | None, *, training: bool) -> _Part:
     if heat is None:
-        return _Part(said("heat", language), NOTE, note=said("no_batches" if training else "no_run", language))
+        return _Part(say(_HEAT), NOTE, note=say("No batch has been prepared yet.") if training else say(NO_RUN))
     several = len({row.rank for row in heat.rows}) > 1
     longest = max((value for row in heat.rows for value in row.seconds if value is not None), default=1.0)
     trace = {
         "type": "heatmap",
         "x": [_moment(edge) for edge in heat.edges],
-        "y": [_name(row, language, several=several) for row in heat.rows],
+        "y": [_name(row, several=several) for row in heat.rows],
         "z": [[None if value is None else round(1000 * value, 2) for value in row.seconds] for row in heat.rows],
         "colorscale": colours.HEAT,
         "zmin": 0,
@@ -112,36 +116,39 @@ def _heat_part(heat: Heat | None, language: str, *, training: bool) -> _Part:
         "ygap": 1,
         "hovertemplate": "%{y}<br>%{x}<br>%{z:.3~g} ms<extra></extra>",
     }
-    head = said("heat" if any(row.worker for row in heat.rows) else "heat_main", language)
+    head = say(_HEAT if any(row.worker for row in heat.rows) else _WAIT)
     height = WORKER * max(len(heat.rows), 3)
     return _Part(head, height, [trace], {"type": "category", "autorange": "reversed", "showgrid": False})
 
 
-def _name(row: Row, language: str, *, several: bool) -> str:
-    name, values = ("worker", [row.worker]) if row.worker else ("main", [])
-    return escape(said(f"rank_{name}", language, row.rank, *values) if several else said(name, language, *values))
+def _name(row: Row, *, several: bool) -> str:
+    if several and row.worker:
+        return escape(say("rank {rank}, worker {worker}", rank=row.rank, worker=row.worker))
+    if several:
+        return escape(say("rank {rank}, training process", rank=row.rank))
+    return escape(say("worker {worker}", worker=row.worker) if row.worker else say("training process"))
 
 
-def _memory_part(memory: Sequence[EpochMemory], language: str, *, training: bool) -> _Part:
+def _memory_part(memory: Sequence[EpochMemory], *, training: bool) -> _Part:
     on_device = any(epoch.device is not None for epoch in memory)
-    head = said("memory" if on_device or not memory else "memory_cpu", language)
+    head = say(_MEMORY if on_device or not memory else _MEMORY_OF_PROCESSES)
     process = [(epoch.number, epoch.process) for epoch in memory if epoch.process is not None]
     device = [(epoch.number, epoch.device) for epoch in memory if epoch.device is not None]
     traces = [
-        _bars(said(name, language), points, colour, language)
+        _bars(say(name), points, colour)
         for name, points, colour in (
-            ("process", process, colours.BLUE),
-            ("device", device, colours.ORANGE),
+            (text("process memory"), process, colours.BLUE),
+            (text("GPU memory"), device, colours.ORANGE),
         )
         if points
     ]
     if not traces:
-        return _Part(head, NOTE, note=said("no_epoch" if training else "no_run", language), time=False)
-    across = {"title": {"text": said("epoch", language)}, "type": "category"}
+        return _Part(head, NOTE, note=say("No epoch has begun yet.") if training else say(NO_RUN), time=False)
+    across = {"title": {"text": say("epoch")}, "type": "category"}
     return _Part(head, MEMORY, traces, {"ticksuffix": " GiB", "rangemode": "tozero"}, across, time=False)
 
 
-def _bars(name: str, points: Sequence[tuple[int, float]], colour: str, language: str) -> dict[str, Any]:
+def _bars(name: str, points: Sequence[tuple[int, float]], colour: str) -> dict[str, Any]:
     """Peaks by epoch, with what grew since the first."""
     first = points[0][1]
     return {
@@ -153,7 +160,7 @@ def _bars(name: str, points: Sequence[tuple[int, float]], colour: str, language:
         "y": [round(value / _GIB, 4) for _, value in points],
         "text": [f"{(value - first) / _MIB:+.0f} MiB" for _, value in points],
         "textposition": "inside" if len(points) <= MOST_TEXTS else "none",
-        "hovertemplate": f"%{{y:.2f}} GiB<br>{said('since_first', language)}<extra>%{{fullData.name}}</extra>",
+        "hovertemplate": f"%{{y:.2f}} GiB<br>{say('%{text} since the first epoch')}<extra>%{{fullData.name}}</extra>",
     }
 
 

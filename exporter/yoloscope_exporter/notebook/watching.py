@@ -22,11 +22,11 @@ import click
 from yoloscope_exporter import SAFE_PATH, pip_install
 from yoloscope_exporter.config import types
 from yoloscope_exporter.fetching import SourceError
-from yoloscope_exporter.language import say, speaking, text, translated
+from yoloscope_exporter.language import LANGUAGES, of_the_environment, say, speaking, text, translated
 from yoloscope_exporter.notebook.sources import Where
-from yoloscope_exporter.notebook.words import language_of, said
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
     from plotly.graph_objects import Figure
@@ -86,6 +86,19 @@ def watch(  # noqa: PLR0913 - each is an option
         if prometheus is not None:
             where = where._replace(since=_seconds(since), run=run, cluster=cluster)
     return Watch(_helper(where), run, chosen, background=background)
+
+
+def language_of(chosen: str | None, environ: Mapping[str, str]) -> str:
+    """The language that was chosen, else that of the environment.
+
+    Raises:
+        ValueError: there is no such language.
+    """
+    spoken = of_the_environment(environ)
+    if chosen is None or chosen in LANGUAGES:
+        return chosen or spoken
+    wrong = text("language={language!r}: choose one of {languages}", language=chosen, languages=", ".join(LANGUAGES))
+    raise ValueError(translated(wrong, spoken))
 
 
 def _url(name: str, url: str | None) -> str:
@@ -185,8 +198,8 @@ class Watch:
             try:
                 self._draw(update=True)
             except Exception as error:  # noqa: BLE001 - a thread beside a training
-                with suppress(Exception):
-                    self._show(escape(said("not_drawn", self._language, error)), update=True)
+                with suppress(Exception), speaking(self._language):
+                    self._show(escape(say("cannot be drawn: {why}", why=error)), update=True)
             pause = max(SECONDS, (time.monotonic() - began) / SHARE)
 
 

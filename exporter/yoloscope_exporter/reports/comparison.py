@@ -36,6 +36,8 @@ ROUNDING = {True: 0.005, False: 0.0005}
 PAIR = 2
 #: What runs are compared for, and the share of the doubt that is left to it; the other lines share the rest.
 THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical", "predict_throughput"), 5 / 6
+#: What nobody repeats a run for, unless it was half as long already, in seconds; and nobody repeats it so often. Ours.
+LONGEST, MOST_RUNS = 86400.0, 30
 #: That by which `chance_of_slowdown` judges; a run has one of them.
 SPEEDS = ("throughput", "predict_throughput")
 SAME, UNCERTAIN = "same", "uncertain"
@@ -256,16 +258,20 @@ def _what_would(within: Interval | None, first: Column, column: Column) -> str:
         return ""
     if within.effort <= 1 or within.excludes_none:
         return say(": {within}", within=within)
-    runs = math.ceil(within.effort * max(len(first.runs), len(column.runs)))
-    needed = text("{runs} runs", runs=runs)
-    if len(first.runs) == 1:
-        needed = units.about(within.effort * max(first.seconds, column.seconds))
-    return say(
-        ": {within}; about {needed} each would tell {band}",
-        within=within,
-        needed=needed,
-        band=band(relative=within.relative),
-    )
+    needed, narrow = _needed(within.effort, first, column), band(relative=within.relative)
+    if needed:
+        return say(": {within}; about {needed} each would tell {band}", within=within, needed=needed, band=narrow)
+    few = text("so few runs") if len(first.runs) > 1 else text("runs as short as these")
+    return say(": {within}; {few} cannot tell {band}", within=within, few=few, band=narrow)
+
+
+def _needed(effort: float, first: Column, column: Column) -> str:
+    """A length or a number of runs that is `effort` times that of now; empty where nobody would go to it."""
+    if len(first.runs) > 1:
+        runs = math.ceil(effort * max(len(first.runs), len(column.runs)))
+        return text("{runs} runs", runs=runs) if runs <= MOST_RUNS else ""
+    now = max(first.seconds, column.seconds)
+    return units.about(effort * now) if effort * now <= max(LONGEST, 2 * now) else ""
 
 
 def about(comparison: Comparison) -> list[str]:

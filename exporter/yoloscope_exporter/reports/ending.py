@@ -208,7 +208,7 @@ def card_lines(summaries: Sequence[Summary], language: str) -> Iterator[Line]:
         yield _line("also", text("Also"), ", ".join(verdict.name for verdict in found[1:]), language)
     if len(summaries) > 1:
         others = text("{number} more of this command", number=len(summaries) - 1)
-        yield _line("others", text("Runs"), others, language)
+        yield _line("others", text("Others"), others, language)
     option = "--black-box " if summary.trains and summary.state in {"failed", "killed"} else ""
     yield _line("more", text("More"), f"yoloscope report {option}{shlex.quote(summary.run)}", language)
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
+from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy, part_of_gpu
 from yoloscope_exporter.diagnosis.signals.learning import scores
-from yoloscope_exporter.language import in_figures
+from yoloscope_exporter.language import in_figures, say
 from yoloscope_exporter.measures import gpu, loader, memory, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.reports.epochs import epochs
+from yoloscope_exporter.reports.interval import spread
 from yoloscope_exporter.reports.rank import SLICES, RankWindow, measured, measured_parts, resident, slices
-from yoloscope_exporter.reports.significance import Estimate, Part, margin, within
+from yoloscope_exporter.reports.significance import Estimate, Part, within
 from yoloscope_exporter.reports.typical import typical
 
 if TYPE_CHECKING:
@@ -115,9 +116,12 @@ QUANTITIES: dict[str, Quantity] = {
 
 
 def shown(quantity: Quantity, value: float, estimate: Estimate | None) -> str:
-    """A figure, and how well it is known."""
-    spread = "" if estimate is None else f" ± {quantity.form(margin(estimate))}"
-    return f"{quantity.form(value)}{spread}"
+    """A figure, and how well it is known; in words where no interval says anything."""
+    told = quantity.form(value)
+    if estimate is None:
+        return told
+    half = spread(estimate, relative=quantity.relative)
+    return say("{told} (too little data for ±)", told=told) if half is None else f"{told} ± {quantity.form(half)}"
 
 
 def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
@@ -264,8 +268,12 @@ def _cpu_energy(ranks: Sequence[RankWindow]) -> Figure | None:
 
 
 def _gpu_hours(ranks: Sequence[RankWindow]) -> Figure | None:
-    """Each GPU for as long as its rank went on; one that ranks share counts once."""
-    held = {(id(one.window.store), name): _length(one) for one in ranks for name in _gpus(one)}
+    """Each GPU for as long as its rank went on; one that ranks share counts once, a MIG instance as its part of one."""
+    held = {
+        (id(one.window.store), name): _length(one) * part_of_gpu(one.window, name)
+        for one in ranks
+        for name in _gpus(one)
+    }
     return Figure(sum(held.values()) / 3600) if held else None
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from yoloscope_exporter import charts as shared
+from yoloscope_exporter.charts import pages
 from yoloscope_exporter.diagnosis import colours, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.language import say, spoken
@@ -25,7 +25,7 @@ from yoloscope_exporter.reports.promises import followed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
     from yoloscope_exporter.reports.charts import Bar, BlockChart, LineChart
     from yoloscope_exporter.reports.comparison import Comparison
@@ -74,9 +74,8 @@ def _template() -> Template:
 
 @cache
 def environment() -> Environment:
-    """The templates of all pages, with the functions and colours that they share."""
-    loader = PackageLoader("yoloscope_exporter.reports")
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    """The templates of reports, with the functions and colours that they share."""
+    made = pages.environment("yoloscope_exporter.reports")
     made.filters |= {
         "duration": units.duration,
         "effect": effect_in_words,
@@ -85,16 +84,13 @@ def environment() -> Environment:
         "milliseconds": units.milliseconds,
         "percent": units.percent,
         "when": units.local,
-        "say": say,
     }
-    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     made.globals |= {
         "palette": PALETTE,
         "lines_palette": colours.PALETTE,
         "scripts": (*shared.SCRIPTS, "report.js"),
         "styles": shared.STYLES,
         "embedded": _embedded,
-        "say": say,
         "spoken": spoken,
         "about_run": about_run,
         "severities": colours.SEVERITIES,

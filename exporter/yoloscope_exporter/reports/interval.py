@@ -1,4 +1,4 @@
-"""The interval that holds a change: whether it leaves room for a change that matters, and what would narrow it."""
+"""The interval that holds a figure or a change: whether it says anything, what may matter, what would narrow it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 #: Changes that do not matter: 5 %, or 5 points of a share. Ours.
 BAND = 0.05
-#: Wider is said to be x 0.01 to x 100.
-_WIDEST = math.log(100)
+#: Half the width from which on an interval says nothing: a share is anything, a ratio a tenth or ten times. Ours.
+_WIDEST_OF_SHARES, _WIDEST_OF_RATIOS = 0.5, math.log(10)
 
 
 class Interval(NamedTuple):
@@ -51,17 +51,22 @@ class Interval(NamedTuple):
         return text("{low:+.1f} to {high:+.1f} points", low=100 * self.low, high=100 * self.high)
 
 
+def spread(estimate: Estimate, *, relative: bool) -> float | None:
+    """Half the width of what holds a mean; None where that says nothing: more than the mean, of a share half of all."""
+    half = margin(estimate)
+    return half if half <= (abs(estimate.mean) if relative else _WIDEST_OF_SHARES) else None
+
+
 def interval(before: Estimate, after: Estimate, *, relative: bool) -> Interval | None:
-    """From one to the other; None for a ratio of what may be zero."""
-    if not relative:
-        apart = difference(before, after)
-        half = margin(apart)
-        return Interval(apart.mean - half, apart.mean + half, relative, (half / BAND) ** 2)
-    if min(before.mean, after.mean) <= 0:
+    """From one to the other; None where it would say nothing, and for a ratio of what may be zero."""
+    if relative and min(before.mean, after.mean) <= 0:
         return None
-    apart = difference(logarithm(before), logarithm(after))
+    apart = difference(logarithm(before), logarithm(after)) if relative else difference(before, after)
     half = margin(apart)
-    low, high = (math.exp(max(-_WIDEST, min(_WIDEST, end))) for end in (apart.mean - half, apart.mean + half))
+    if half > (_WIDEST_OF_RATIOS if relative else _WIDEST_OF_SHARES):
+        return None
+    ends = (apart.mean - half, apart.mean + half)
+    low, high = map(math.exp, ends) if relative else ends
     return Interval(low, high, relative, (half / BAND) ** 2)
 
 

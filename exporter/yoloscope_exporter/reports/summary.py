@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import slow_files
+from yoloscope_exporter.diagnosis import follow_up, slow_files
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.language import text
 from yoloscope_exporter.measures.series import merged, quantile
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yoloscope_exporter.catalog import Metric
-    from yoloscope_exporter.diagnosis.engine import Verdict
+    from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
+    from yoloscope_exporter.diagnosis.follow_up import Past
     from yoloscope_exporter.diagnosis.slow_files import SlowFile
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
     from yoloscope_exporter.measures.series import Store
@@ -69,6 +70,7 @@ class Summary:
         slow_files: those that took the loader workers longest, the slowest first.
         kind: TRAINING, or one of PREDICTIONS, which have no epochs, no workers and no states.
         exports: the last one to each format.
+        past: as far as advice and its effect are concerned; None of what is no training.
     """
 
     run: str
@@ -88,6 +90,12 @@ class Summary:
     slow_files: tuple[SlowFile, ...] = ()
     kind: str = TRAINING
     exports: tuple[Export, ...] = ()
+    past: Past | None = None
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of training, all ranks together."""
+        return self.figures["throughput"].value if "throughput" in self.figures else None
 
     @property
     def trains(self) -> bool:
@@ -133,7 +141,7 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
     course = diagnose_range(stores, limits)
     own = [diagnosis for diagnosis in course.diagnoses if diagnosis.run == run]
     start, end = min(s.window.start for s in ranks), max(s.window.end for s in ranks)
-    return Summary(
+    found = Summary(
         run=run,
         state=own[0].state if own else "",
         facts=_configured(ranks) | dict(own[0].signals.facts if own else {}),
@@ -150,6 +158,13 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
         notes=course.notes,
         slow_files=slow_files.of([one.window for one in ranks], run),
     )
+    return replace(found, past=_past(found, own[0]) if own else None)
+
+
+def _past(summary: Summary, first: Diagnosis) -> Past:
+    """With the advice to all ranks; that to the first one counts where they differ."""
+    told = {verdict.name: verdict.advice for _, verdict in reversed(summary.verdicts) if verdict.advice.arguments}
+    return replace(follow_up.past(first.signals, summary.images_per_second, told), rank="")
 
 
 def _configured(ranks: Sequence[RankWindow]) -> dict[str, str]:

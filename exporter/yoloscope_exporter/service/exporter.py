@@ -19,8 +19,6 @@ from yoloscope_exporter.service import log
 from yoloscope_exporter.web.api import Api
 from yoloscope_exporter.web.application import application
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
-from yoloscope_exporter.web.fleet import Fleet
-from yoloscope_exporter.web.fleet_api import FleetApi
 from yoloscope_exporter.web.hosts import only_named
 from yoloscope_exporter.web.server import Server
 
@@ -73,6 +71,9 @@ def running(config: Config) -> Iterator[Exporter]:
 def _api(config: Config, sampler: Sampler, sources: SourceFactory) -> Addresses:
     """What the live page shows: a Prometheus if there is one to show, else this node, whose last hour is kept then."""
     if config.page_prometheus:
+        from yoloscope_exporter.web.fleet import Fleet  # noqa: PLC0415 - a megabyte, for who shows a Prometheus
+        from yoloscope_exporter.web.fleet_api import FleetApi  # noqa: PLC0415
+
         return FleetApi(Fleet(config.page_prometheus))
     history = History()
     sampler.watch(history)

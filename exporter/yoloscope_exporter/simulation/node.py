@@ -36,7 +36,7 @@ UPTIME_SECONDS = 3e5  # of the node when the training starts
 CORES_PER_GPU, MEMORY_PER_GPU = 16, 128 * timeline.GIB
 IDLE_WATTS, DYNAMIC_WATTS, LIMIT_WATTS = 90.0, 520.0, 700.0
 SM_HERTZ, MEMORY_HERTZ, VIDEO_HERTZ = 1.98e9, 2.619e9, 1.545e9
-PEAK = (989.5e12, 494.7e12)  # of an H100, by precision
+PEAK = (989.5e12, 494.5e12)  # of an H100, by precision
 IMAGE_FLOPS = 3 * 68e9  # forward and backward of a yolo11m at 640 pixels
 UTILIZATION_SAMPLES_PER_SECOND = 6.0  # as NVML's sample buffer
 BUSY = {"h2d": 0.3, "validate": 0.7}  # share of a phase in which a kernel runs; all other phases on the GPU: BUSY_STEP
@@ -209,6 +209,7 @@ def _gpus(moment: Moment) -> Iterator[Sample]:
         bus = f"00000000:{16 + 8 * int(gpu):02X}:00.0"
         facts = (uuid(moment.node, int(gpu)), "NVIDIA H100 80GB HBM3", "580.82.07", "13.0", bus)
         yield Sample(catalog.GPU_INFO, (gpu, *facts), 1.0)
+        yield Sample(catalog.GPU_PART_RATIO, (gpu,), 1.0)
         for precision, most in zip(catalog.PRECISIONS, PEAK, strict=True):
             yield Sample(catalog.GPU_PEAK_FLOPS_PER_SECOND, (gpu, precision), most)
     for gpu in moment.gpus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from functools import wraps
 from http import HTTPStatus
@@ -13,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from yoloscope_exporter.fetching import SourceError
-from yoloscope_exporter.web import texts
+from yoloscope_exporter.language import LANGUAGES, preferred
 from yoloscope_exporter.web.authentication import ALLOWED
 from yoloscope_exporter.web.responses import as_json, encoded, header
 
@@ -29,12 +30,16 @@ PREFIX: Final = "/api/v1"
 EVENT_STREAM: Final = "text/event-stream"
 UNSTORED: Final = {"Cache-Control": "no-store"}
 LATER: Final = {"Retry-After": "5"}
+#: A timer may be so much early, and is not set for the same moment again.
+EARLY_SECONDS = 0.05
 #: Pages that are kept up to date; each holds a connection. One more is refused.
 MOST_STREAMS = 64
 #: Runs that a list may be asked for, and letters of what they are searched for.
 MOST_RUNS, MOST_SOUGHT = 10_000, 300
 #: What of a run in a list is searched.
 _SEARCHED: Final = ("run", "state", "state_text", "verdict", "title")
+#: What `lang` may be.
+_LANGUAGES: Final = (*LANGUAGES, "zh")
 
 
 class ParameterError(ValueError):
@@ -43,6 +48,45 @@ class ParameterError(ValueError):
 
 class CrowdedError(Exception):
     """There is no room for one more; says of what, and what helps."""
+
+
+class Clock:
+    """Wakes all who wait at the same moments: one timer for all of them, and none where nobody waits."""
+
+    def __init__(self, seconds: float, behind: float = 0.0, now: Callable[[], float] = time.time) -> None:
+        """So many seconds `behind` each multiple of `seconds`, as the clock `now` says."""
+        self.seconds = seconds
+        self._behind, self._now = behind, now
+        self._over = False
+        self._struck: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def ticks(self) -> bool:
+        """Wait for the next moment; False, at once, when it is over."""
+        if self._over:
+            return False
+        if self._struck is None:
+            self._loop, self._struck = asyncio.get_running_loop(), asyncio.Event()
+            self._loop.call_later(left(self._now() - self._behind, self.seconds), self._strike)
+        await self._struck.wait()
+        return not self._over
+
+    def _strike(self) -> None:
+        struck, self._struck = self._struck, None
+        if struck:
+            struck.set()
+
+    def end(self) -> None:
+        """Wake everybody for the last time. May be called by any thread."""
+        self._over = True
+        if self._loop and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._strike)
+
+
+def left(now: float, seconds: float) -> float:
+    """Until the next multiple of `seconds`, or the one behind it where a timer for the next may have been early."""
+    rest = seconds - now % seconds
+    return rest if rest > EARLY_SECONDS else rest + seconds
 
 
 class Stream(StreamingResponse):
@@ -59,13 +103,19 @@ class Stream(StreamingResponse):
         super().__init__(content, **given)
         self._opened, self._closed = opened, closed
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the client goes."""
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the client goes; Starlette's own way needs a megabyte of anyio."""
         self._opened()
+        sent = asyncio.ensure_future(self.stream_response(send))
+        gone = asyncio.ensure_future(self.listen_for_disconnect(receive))
         try:
-            await super().__call__(scope, receive, send)
+            await asyncio.wait((sent, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            sent.cancel()
+            gone.cancel()
             self._closed()
+        if sent.done():
+            sent.result()
 
 
 class Addresses(ABC):
@@ -74,13 +124,12 @@ class Addresses(ABC):
     Attributes:
         source: the Prometheus that is shown; empty where it is this node.
         streams: how many are open.
+        clock: when they tell what is new.
     """
 
-    def __init__(self, source: str = "") -> None:
+    def __init__(self, clock: Clock, source: str = "") -> None:
         """No stream is open yet."""
-        self.source, self.streams = source, 0
-        self._closing: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.clock, self.source, self.streams = clock, source, 0
 
     @abstractmethod
     async def _runs(self, request: Request) -> Response: ...
@@ -110,22 +159,15 @@ class Addresses(ABC):
 
     def close(self) -> None:
         """End the streams, so that the server need not wait for them. May be called by any thread."""
-        if self._loop and self._closing and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._closing.set)
-
-    def _ending(self) -> asyncio.Event:
-        """What is set when the streams have to end; called by each stream when it begins."""
-        self._loop = asyncio.get_running_loop()
-        self._closing = self._closing or asyncio.Event()
-        return self._closing
+        self.clock.end()
 
     def _streamed(
         self,
         request: Request,
         messages: Callable[[Callable[[], bool]], AsyncIterator[bytes]],
-        left: Callable[[], object] = bool,
+        over: Callable[[], object] = bool,
     ) -> Response:
-        """A stream of messages, made while whoever asked is `allowed`; `left` is called when it is over."""
+        """A stream of messages, made while whoever asked is `allowed`; `over` is called at its end."""
         headers = {**UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
         if request.method == "HEAD":
             return Response(headers=headers, media_type=EVENT_STREAM)
@@ -135,7 +177,7 @@ class Addresses(ABC):
 
         def closed() -> None:
             self.streams -= 1
-            left()
+            over()
 
         allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
         return Stream(messages(allowed), opened, closed, headers=headers, media_type=EVENT_STREAM)
@@ -161,14 +203,6 @@ def checked(answer: Answer) -> Answer:
             return as_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}, **LATER)
 
     return call
-
-
-async def first(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, for so many seconds at most."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except asyncio.TimeoutError:
-        return
 
 
 def as_event(message: bytes) -> bytes:
@@ -239,6 +273,6 @@ def _has(run: Mapping[str, Any], words: list[str]) -> bool:
 def language_of(request: Request) -> str:
     """The language that is asked for; raises as `number`."""
     asked = request.query_params.get("lang", "")
-    if asked and asked not in texts.LANGUAGES:
-        raise ParameterError(f"lang: {asked[:40]!r} is not one of {', '.join(texts.LANGUAGES)}")
-    return texts.language(asked, header(request.scope, b"accept-language"))
+    if asked and asked not in _LANGUAGES:
+        raise ParameterError(f"lang: {asked[:40]!r} is not one of {', '.join(_LANGUAGES)}")
+    return preferred(asked or header(request.scope, b"accept-language"))

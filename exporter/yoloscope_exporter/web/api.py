@@ -7,6 +7,7 @@ of the same run wake up together and share what the first of them has made.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from math import inf
@@ -14,19 +15,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
 from yoloscope_exporter.history.curves import Curves
+from yoloscope_exporter.language import LANGUAGES
 from yoloscope_exporter.sampling.snapshot import Snapshot
-from yoloscope_exporter.web import documents, texts
+from yoloscope_exporter.web import documents
 from yoloscope_exporter.web.answers import (
     EVENT_STREAM,
     MOST_RUNS,
     PREFIX,
     Addresses,
+    Clock,
     CrowdedError,
     ParameterError,
     answered,
     as_event,
     excerpt,
-    first,
     language_of,
     no_run,
     number,
@@ -44,15 +46,16 @@ if TYPE_CHECKING:
     from yoloscope_exporter.history.store import History
     from yoloscope_exporter.sampling.sampler import Sampler
 
-#: Between two updates of a page.
-EVERY_SECONDS = 2.0
+#: Between two updates of a page, and by how much they come after a cycle of the sampler has begun: it is over then, so
+#: what is told is new, and the two threads do not fight for the interpreter.
+EVERY_SECONDS, BEHIND_SECONDS = 2.0, 0.3
 #: Runs whose points are remembered, each some 100 kB, and for how long after the last look. Points that pages
 #: follow are never forgotten: they would be calculated anew each time. A page of one more run is refused.
 MOST_CURVES, FORGET_SECONDS = 8, 60.0
 #: Between the messages of two runs: a scrape that comes then is answered, and waits for no more than one of them.
 PAUSE_SECONDS = 0.002
 #: Messages that are kept for the other pages: one for each run and language.
-MOST_MADE = MOST_CURVES * len(texts.LANGUAGES)
+MOST_MADE = MOST_CURVES * len(LANGUAGES)
 
 
 class Topic(NamedTuple):
@@ -87,7 +90,7 @@ class Api(Addresses):
         self, sampler: Sampler, history: History, diagnoses: Callable[[], Sequence[Diagnosis] | None] = tuple
     ) -> None:
         """Calculate nothing yet; `diagnoses` gives the newest ones, or None where the diagnosis is switched off."""
-        super().__init__()
+        super().__init__(Clock(EVERY_SECONDS, BEHIND_SECONDS, time.monotonic))
         self._sampler, self._history, self._diagnoses = sampler, history, diagnoses
         self._seen: documents.View | None = None
         self._lists: dict[str, dict[str, Any]] = {}
@@ -220,9 +223,8 @@ class Api(Addresses):
         return run if run in self._view().ranks else ""
 
     async def _messages(self, topic: Topic, who: object, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
-        closing, loop = self._ending(), asyncio.get_running_loop()
-        place = Place()
-        while not closing.is_set() and allowed():
+        place, going = Place(), True
+        while going and allowed():
             topic = self._chosen(topic)
             if run := self._known(topic.run):
                 try:
@@ -234,7 +236,7 @@ class Api(Addresses):
                 self._left(who)
             message, place = await self._message(topic, place)
             yield message
-            await first(closing, EVERY_SECONDS - loop.time() % EVERY_SECONDS)
+            going = await self.clock.ticks()
 
     async def _message(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
         """What is new since `place`, made once for all streams that have come as far, and where that leads."""

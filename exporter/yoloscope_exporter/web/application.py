@@ -11,8 +11,9 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
+from yoloscope_exporter.language import preferred
 from yoloscope_exporter.sampling.exposition import negotiate
-from yoloscope_exporter.web import assets, page, texts
+from yoloscope_exporter.web import assets, page
 from yoloscope_exporter.web.responses import as_json, exposed, header, text
 
 if TYPE_CHECKING:
@@ -108,6 +109,6 @@ async def _document(sampler: Sampler, document: Callable[[], object], _request: 
 
 
 async def _page(telemetry_path: str, source: str, request: Request) -> Response:
-    language = texts.language(request.query_params.get("lang", ""), header(request.scope, b"accept-language"))
+    language = preferred(f"{request.query_params.get('lang', '')},{header(request.scope, b'accept-language')}")
     headers = {"Content-Security-Policy": page.POLICY, "Vary": "Accept-Language", "Referrer-Policy": "no-referrer"}
     return HTMLResponse(page.render(language, telemetry_path, source), headers=headers)

@@ -15,10 +15,10 @@ from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
 from yoloscope_exporter.diagnosis.units import in_order
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS, PREDICT_IMAGES
-from yoloscope_exporter.history.curves import own, rounded
+from yoloscope_exporter.history.curves import rounded
 from yoloscope_exporter.history.events import STATES
-from yoloscope_exporter.language import finished, translated
-from yoloscope_exporter.web import texts
+from yoloscope_exporter.language import finished, text, translated
+from yoloscope_exporter.web import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -121,9 +121,9 @@ def runs(view: View, history: History, language: str, most: int = MOST_RUNS) -> 
     return {"total": len(found), "runs": found[:most]}
 
 
-def _speeds(history: History, run: str = "") -> dict[str, float]:
+def _speeds(history: History) -> dict[str, float]:
     """Images per second of all ranks together, by run."""
-    found = history.now((IMAGES, PREDICT_IMAGES), run)
+    found = history.now((IMAGES, PREDICT_IMAGES))
     speeds = {labels: value for vector in found.values() for labels, value in vector.items()}
     return {dict(labels)["run"]: rounded(value) for labels, value in speeds.items() if isfinite(value)}
 
@@ -143,13 +143,13 @@ def _summary(view: View, run: str, speeds: Mapping[str, float], language: str) -
     return _known(
         run=run,
         state=state,
-        state_text=texts.told(texts.STATES, state, language),
+        state_text=words.told(words.STATES, state, language),
         alive=bool(alive),
         ranks=len(ranks),
         start=next((view.of(metric)[first] for metric in _STARTS if first in view.of(metric)), None),
         epoch=view.of(catalog.TRAIN_EPOCH).get(first),
         epochs=view.of(catalog.TRAIN_EPOCHS).get(first),
-        remaining_seconds=view.of(catalog.TRAIN_REMAINING_SECONDS).get(first) if alive else None,
+        remaining_seconds=view.of(catalog.TRAIN_REMAINING_SECONDS).get(first),
         images_per_second=speeds.get(run) if alive else None,
         verdict=worst and worst.name,
         severity=worst and worst.severity,
@@ -167,7 +167,7 @@ def run(view: View, history: History, name: str, language: str) -> dict[str, Any
     figures = by_rank(history.now(OF_RANKS, name))
     phases = by_rank(history.now(ANATOMY, name))
     return {
-        **_summary(view, name, _speeds(history, name), language),
+        **_summary(view, name, _speeds(history), language),
         "facts": _facts(view, name),
         "verdicts": verdicts(view.diagnoses[name], language),
         "rank": [_rank(view, name, rank, figures.get(rank, {}), language) for rank in view.ranks[name]],
@@ -186,7 +186,7 @@ def _by(found: Mapping[str, Vector], label: str) -> dict[str, dict[str, float]]:
     for name, vector in found.items():
         for labels, value in vector.items():
             if isfinite(value):
-                values[own(labels).get(label, "")][name] = rounded(value)
+                values[dict(labels).get(label, "")][name] = rounded(value)
     return values
 
 
@@ -210,7 +210,7 @@ def _rank(view: View, run: str, rank: str, figures: Mapping[str, float], languag
     return _known(
         rank=rank,
         state=state,
-        state_text=texts.told(texts.STATES, state, language),
+        state_text=words.told(words.STATES, state, language),
         alive=key in view.alive,
         gpus=gpus,
         epoch=view.of(catalog.TRAIN_EPOCH).get(key),
@@ -258,13 +258,13 @@ def verdicts(diagnoses: Iterable[Diagnosis], language: str) -> list[dict[str, An
 
 def _verdict(verdict: Verdict, ranks: Sequence[str], language: str) -> dict[str, Any]:
     whole = verdict_json(verdict)
-    effect = [texts.told(texts.EFFECTS, name, language) for name in verdict.advice.effect or ("",)]
+    effect = [_told(name, language) for name in verdict.advice.effect or (words.NO_EFFECT,)]
     healthy = verdict.severity == rules.OK
     return {
         "ranks": sorted(ranks, key=in_order),
         "name": verdict.name,
         "severity": verdict.severity,
-        "severity_text": texts.told(texts.SEVERITIES, verdict.severity, language),
+        "severity_text": words.told(words.SEVERITIES, verdict.severity, language),
         "title": _told(verdict.title, language),
         "evidence": _told(verdict.evidence, language),
         "cause": "" if healthy else _told(verdict.cause, language),
@@ -304,7 +304,7 @@ def gpus(view: View, history: History, language: str) -> list[dict[str, Any]]:
             trains[gpu].append({"run": run, "rank": rank})
     reasons: dict[str, list[str]] = defaultdict(list)
     for gpu, reason in view.on(catalog.GPU_THROTTLED):
-        reasons[gpu].append(texts.told(texts.THROTTLE_REASONS, reason, language))
+        reasons[gpu].append(words.told(words.THROTTLE_REASONS, reason, language))
     return [
         _known(
             gpu=gpu,
@@ -328,7 +328,7 @@ def events(found: Iterable[Event], language: str) -> list[dict[str, Any]]:
 
 
 def _event(event: Event, language: str) -> dict[str, Any]:
-    value = texts.told(texts.STATES, event.value, language) if event.kind == "state" else _told(event.value, language)
+    value = words.told(words.STATES, event.value, language) if event.kind == "state" else _told(event.value, language)
     rule = rules.BY_NAME.get(event.name)
     severity = rule.severity if rule and event.kind == "began" else _SEVERITIES.get(event.kind, rules.INFO)
     if event.kind == "state" and event.value in ("failed", "killed"):
@@ -342,7 +342,7 @@ def _event(event: Event, language: str) -> dict[str, Any]:
         "name": event.name,
         "value": event.value,
         "severity": severity,
-        "text": texts.told(texts.EVENTS, event.kind, language).format(name=event.name, value=value),
+        "text": translated(text(words.EVENTS[event.kind], name=event.name, value=value), language),
     }
 
 

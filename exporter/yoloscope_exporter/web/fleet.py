@@ -24,10 +24,11 @@ from yoloscope_exporter.fetching.prometheus import quoted
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS, OF_RUN, PREDICT_IMAGES
 from yoloscope_exporter.history.curves import rounded
 from yoloscope_exporter.history.events import STATES, Event, changes, facts
+from yoloscope_exporter.language import CHINESE, LANGUAGES
 from yoloscope_exporter.measures.promql import Scope, render
 from yoloscope_exporter.measures.series import LabelSet
 from yoloscope_exporter.sampling.snapshot import Snapshot
-from yoloscope_exporter.web import documents, texts
+from yoloscope_exporter.web import documents
 from yoloscope_exporter.web.responses import encoded
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class Fleet:
             view = _view(at, samples, language)
             return documents.runs(view, speeds, language, len(view.ranks))
 
-        return Listing({language: document(language) for language in texts.LANGUAGES}, whose)
+        return Listing({language: document(language) for language in LANGUAGES}, whose)
 
     # --- one run and its GPUs --------------------------------------------------------------------------------------
 
@@ -231,7 +232,7 @@ class Fleet:
         samples = list(_samples(found, lambda of: {"run": told} | ({"gpu": gpu(of)} if "gpu" in of else {})))
         ranks = self._measures(_MEASURED, only, at, (), lambda of: {**of, "run": told})
         tiles = self._measures(OF_GPUS, only, at, ("gpu", "instance"), lambda of: {"gpu": gpu(of)})
-        views = {language: _view(at, samples, language) for language in texts.LANGUAGES}
+        views = {language: _view(at, samples, language) for language in LANGUAGES}
         left_out = len(nodes) - len(only.instances)
         return Told(
             only,
@@ -271,7 +272,7 @@ class Fleet:
         return Past(
             encoded(self._curves(OF_RUN, only, over, (), _labels_of_line)),
             encoded(self._curves(OF_GPUS, only, over, ("gpu", "instance"), lambda of: {"gpu": gpu(of)})),
-            {language: encoded(documents.events(happened, language)) for language in texts.LANGUAGES},
+            {language: encoded(documents.events(happened, language)) for language in LANGUAGES},
         )
 
     def _curves(
@@ -429,7 +430,7 @@ def _diagnoses(samples: Iterable[Sample], language: str) -> list[Diagnosis]:
 
 
 def _verdict(name: str, told: Mapping[str, str], language: str) -> Verdict:
-    rule, suffix = rules.BY_NAME[name], "_zh" if language == texts.CHINESE else ""
+    rule, suffix = rules.BY_NAME[name], "_zh" if language == CHINESE else ""
     cause = told.get(f"cause{suffix}", "")
     return Verdict(
         name, rule.severity, told.get("evidence", ""), cause, rule.verify, told.get(f"fix{suffix}", ""), None

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.fetching import SourceError
-from yoloscope_exporter.language import CHINESE, text, translated
-from yoloscope_exporter.web import documents, texts
+from yoloscope_exporter.language import text, translated
+from yoloscope_exporter.web import documents
 from yoloscope_exporter.web.answers import (
     EVENT_STREAM,
     MOST_RUNS,
     PREFIX,
     Addresses,
+    Clock,
     CrowdedError,
     ParameterError,
     answered,
     as_event,
     excerpt,
     field,
-    first,
     language_of,
     merged,
     no_run,
@@ -98,7 +98,7 @@ class FleetApi(Addresses):
 
     def __init__(self, fleet: Fleet) -> None:
         """Ask nothing yet."""
-        super().__init__(fleet.name)
+        super().__init__(Clock(EVERY_SECONDS), fleet.name)
         self._fleet = fleet
         self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
         self._followed: dict[object, tuple[object, ...]] = {}
@@ -226,11 +226,10 @@ class FleetApi(Addresses):
         )
 
     async def _messages(self, topic: Topic, who: object, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
-        closing = self._ending()
-        self._followed[who] = topic.followed()
-        while not closing.is_set() and allowed():
+        self._followed[who], going = topic.followed(), True
+        while going and allowed():
             yield as_event(await self._message(topic))
-            await first(closing, EVERY_SECONDS - time.time() % EVERY_SECONDS)
+            going = await self.clock.ticks()
 
     async def _message(self, topic: Topic) -> bytes:
         """Everything a page shows, as JSON; or why it is not known."""
@@ -241,8 +240,7 @@ class FleetApi(Addresses):
             name = await self._name(topic, at)
             told, past = await self._told(name, at), await self._past(name, at, over)
         except (SourceError, CrowdedError) as error:
-            said = translated(error.args[0], CHINESE) if topic.language == texts.CHINESE else str(error)
-            return encoded({**head, "fresh": False, "problem": said})
+            return encoded({**head, "fresh": False, "problem": translated(error.args[0], topic.language)})
         shown = excerpt(listed, topic.find, documents.MOST_RUNS)
         rest = {"asked": name, "full": True, "diagnosis": True, "left_out": 0, "collectors": []}
         points = (field("run", past.run if past else NULL), field("gpus", past.gpus if past else _NOTHING))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from yoloscope_exporter import __version__, charts
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RANKS, OF_RUN
+from yoloscope_exporter.language import CHINESE, ENGLISH, say, speaking, text
 from yoloscope_exporter.measures.catalog import BY_NAME
 from yoloscope_exporter.measures.training import STEP_PHASES
-from yoloscope_exporter.web import assets, texts
+from yoloscope_exporter.web import assets
 from yoloscope_exporter.web.answers import PREFIX
 from yoloscope_exporter.web.api import EVERY_SECONDS
-from yoloscope_exporter.web.fleet import LONGEST, SHORTEST
-from yoloscope_exporter.web.fleet_api import EVERY_SECONDS as FLEET_SECONDS
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+    from yoloscope_exporter.language import Text
 
 #: Nothing but what the exporter serves itself: no script and no style within the page, and nothing from elsewhere.
 POLICY: Final = (
@@ -26,8 +28,26 @@ POLICY: Final = (
 )
 
 
-#: Time ranges of a Prometheus to choose from, in seconds, with their texts.
-RANGES: Final = ((900, "minutes_15"), (3600, "hour"), (21600, "hours_6"), (86400, "day"), (604800, "days_7"))
+#: What each language is called in itself.
+NAMES: Final = {ENGLISH: "English", CHINESE: "中文"}
+#: Time ranges of a Prometheus to choose from, in seconds.
+RANGES: Final = (
+    (900, text("15 min")),
+    (3600, text("1 h")),
+    (21600, text("6 h")),
+    (86400, text("1 day")),
+    (604800, text("7 days")),
+)
+#: Titles of courses that are no measure.
+TITLES: Final = {
+    "cuda_allocated": text("GPU memory allocated by PyTorch"),
+    "cuda_growth": text("GPU memory"),
+    "resident": text("Memory of the processes"),
+    "loss": text("Loss"),
+    "metric": text("Validation metrics"),
+    "epoch": text("Epoch"),
+}
+_SAID_BY_THE_SCRIPT: Final = re.compile(r"\bsay\('([^']+)'")
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class Chart:
     names: tuple[str, ...]
     of: str
     kind: str = "lines"
-    title: str = ""
+    title: Text | None = None
     most: float | None = None
 
 
@@ -60,10 +80,10 @@ CHARTS: Final = (
     Chart(("gpu_memory_used",), "gpus", most=1),
     Chart(("power",), "gpus"),
     Chart(("temperature",), "gpus"),
-    Chart(("slowed", "power_cap"), "gpus", title="throttling", most=1),
+    Chart(("slowed", "power_cap"), "gpus", title=text("Clocks held down"), most=1),
     Chart(("cuda_allocated",), "run"),
     Chart(("resident",), "run"),
-    Chart(("cuda_growth", "resident"), "run", "growth", title="growth"),
+    Chart(("cuda_growth", "resident"), "run", "growth", title=text("Memory growth per epoch")),
     Chart(("loss",), "run"),
     Chart(("metric",), "run"),
 )
@@ -72,79 +92,83 @@ CHARTS: Final = (
 @cache
 def render(language: str, telemetry_path: str, prometheus: str = "") -> str:
     """The page as HTML; what it shows comes later, so it is the same for everybody."""
-    return _template().render(
-        language=language,
-        other=next(one for one in texts.LANGUAGES if one != language),
-        words=texts.all_told(texts.PAGE, language),
-        version=__version__,
-        links=(
-            (telemetry_path, "metrics"),
-            (f"{PREFIX}/runs", "api"),
-            ("/-/ready", "ready"),
-            ("/-/healthy", "healthy"),
-        ),
-        scripts=charts.SCRIPTS,
-        styles=("colours.css", *charts.STYLES, "page.css"),
-        url=assets.url,
-        prometheus=prometheus,
-        ranges=RANGES,
-        config=config(language) | ({"fleet": True, "seconds": FLEET_SECONDS} if prometheus else {}),
-    )
+    other = next(one for one in NAMES if one != language)
+    with speaking(language):
+        return _template().render(
+            language=language,
+            other=other,
+            other_name=NAMES[other],
+            version=__version__,
+            links=(
+                (telemetry_path, text("metrics")),
+                (f"{PREFIX}/runs", text("JSON")),
+                ("/-/ready", text("readiness")),
+                ("/-/healthy", text("health")),
+            ),
+            scripts=charts.SCRIPTS,
+            styles=("colours.css", *charts.STYLES, "page.css"),
+            url=assets.url,
+            prometheus=prometheus,
+            ranges=RANGES,
+            config=config(language) | (_of_a_prometheus() if prometheus else {}),
+        )
+
+
+def _of_a_prometheus() -> dict[str, Any]:
+    """What differs in the script's configuration."""
+    from yoloscope_exporter.web import fleet, fleet_api  # noqa: PLC0415 - a megabyte, for who shows a Prometheus
+
+    return {"fleet": True, "seconds": fleet_api.EVERY_SECONDS, "range": (fleet.SHORTEST, fleet.LONGEST)}
 
 
 @cache
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - 2 MB, for who opens the page
+    from yoloscope_exporter.charts.pages import environment  # noqa: PLC0415 - 2 MB, for who opens the page
 
-    environment = Environment(
-        loader=PackageLoader("yoloscope_exporter.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")
+    return environment("yoloscope_exporter.web").get_template("page.html")
 
 
 def config(language: str) -> dict[str, Any]:
-    """What the script has to know: texts, charts and columns with their titles and units."""
+    """What the script has to know: its texts in another language, charts and columns with their titles and units."""
+    with speaking(language):
+        return _config(language)
+
+
+def _config(language: str) -> dict[str, Any]:
     courses = {course.name: course for course in (*OF_RUN, *OF_GPUS, *OF_RANKS)}
     return {
         "language": language,
         "fleet": False,
-        "range": (SHORTEST, LONGEST),
         "seconds": EVERY_SECONDS,
-        "words": texts.all_told(texts.PAGE, language),
-        "severities": texts.all_told(texts.SEVERITIES, language),
+        "texts": {} if language == ENGLISH else {told: say(told) for told in said_by_the_script()},
         "phases": STEP_PHASES,
         "charts": [
             {
                 "names": chart.names,
                 "of": chart.of,
                 "kind": chart.kind,
-                "title": texts.CHARTS[chart.title].told(language) if chart.title else title(chart.names[0], language),
-                "help": help_of(chart.names[0], language),
+                "title": say(chart.title) if chart.title else title(chart.names[0]),
+                "help": help_of(chart.names[0]),
                 "unit": courses[chart.names[0]].unit,
                 "most": chart.most,
-                "names_told": {name: title(name, language) for name in chart.names},
+                "names_told": {name: title(name) for name in chart.names},
             }
             for chart in CHARTS
         ],
-        "columns": [
-            {"name": course.name, "title": title(course.name, language), "unit": course.unit} for course in OF_RANKS
-        ],
+        "columns": [{"name": course.name, "title": title(course.name), "unit": course.unit} for course in OF_RANKS],
     }
 
 
-def title(name: str, language: str) -> str:
-    """Of a course: the measure's, or one of the page."""
-    measure = BY_NAME.get(name)
-    if measure is None:
-        return texts.CHARTS[name].told(language)
-    return measure.title_zh if language == texts.CHINESE else measure.title
+def said_by_the_script() -> tuple[str, ...]:
+    """The English texts in page.js: what it says with `say('...')`, as everything else does."""
+    return tuple(dict.fromkeys(_SAID_BY_THE_SCRIPT.findall(assets.assets()["page.js"].body.decode())))
 
 
-def help_of(name: str, language: str) -> str:
-    """What a measure says; empty for a metric as it is."""
-    measure = BY_NAME.get(name)
-    return "" if measure is None else measure.help_zh if language == texts.CHINESE else measure.help
+def title(name: str) -> str:
+    """Of a course, as it is said now: the measure's, or one of the page."""
+    return say(BY_NAME[name].title if name in BY_NAME else TITLES[name])
+
+
+def help_of(name: str) -> str:
+    """What a measure says, as it is said now; empty for a metric as it is."""
+    return say(BY_NAME[name].help) if name in BY_NAME else ""

@@ -6,11 +6,8 @@ types would only get in the way: a date that does not exist, a number of ten tho
 
 from __future__ import annotations
 
-import re
 import stat
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from yoloscope_exporter.language import finished, joined, reason, text
 from yoloscope_exporter.system import os
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
 #: Of settings, or of passwords: hundreds of lines. PyYAML reads some 100 kB a second, and the exporter waits for it.
 MAX_BYTES = 1 << 16
 MAX_PROBLEM_LENGTH = 1000
-_NULL = "tag:yaml.org,2002:null"
 
 
 class SettingsFileError(ValueError):
@@ -36,31 +32,17 @@ class SettingsFileError(ValueError):
         super().__init__(short if len(line) <= MAX_PROBLEM_LENGTH else f"{line[:MAX_PROBLEM_LENGTH]}...")
 
 
-class _Loader(yaml.BaseLoader):
-    """Text, mappings, lists, and None for nothing; an alias for text alone."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse what makes a file's content endless, or larger than the file by orders."""
-        repeats = self.check_event(yaml.AliasEvent)
-        node: yaml.Node | None = super().compose_node(parent, index)
-        if repeats and node is not None and not isinstance(node, yaml.ScalarNode):
-            raise yaml.MarkedYAMLError(problem=text("an alias may repeat text only"), problem_mark=node.start_mark)
-        return node
-
-
-_Loader.add_implicit_resolver(_NULL, re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
-_Loader.add_constructor(_NULL, lambda _loader, _node: None)
-
-
 def load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """The file's content: text, mappings, lists and None.
 
     Raises:
         SettingsFileError: the file cannot be read, or is not YAML.
     """
+    from yoloscope_exporter.yaml_files.parser import parsed  # noqa: PLC0415 - 0.8 MB of PyYAML, for who has a file
+
     data = read(path)
     try:
-        return yaml.load(data, _Loader)  # noqa: S506 - it makes nothing but text, mappings and lists
+        return parsed(data)
     except RecursionError as error:
         raise SettingsFileError(path, text("not readable as YAML: nested too deeply")) from error
     except Exception as error:  # PyYAML has no one error for what it cannot read, and a file may hold anything

@@ -47,6 +47,20 @@ def test_driver_and_gpus_in_their_order() -> None:
     )
 
 
+def test_a_lost_gpu_is_none_of_them() -> None:
+    """Its facts are kept and tell of the driver, but it is neither free nor one that shares the node's memory."""
+    info = [
+        Sample(catalog.GPU_INFO, (gpu, f"uuid-{gpu}", "NVIDIA H200", "580.65.06", "13.0", "00:1"), 1.0) for gpu in "01"
+    ]
+    memory = [Sample(catalog.GPU_MEMORY_TOTAL_BYTES, ("0",), 150e9), Sample(catalog.GPU_MEMORY_USED_BYTES, ("0",), 5e9)]
+    up = [Sample(catalog.GPU_UP, ("0",), 1.0), Sample(catalog.GPU_UP, ("1",), 0.0)]
+    found = machine.driver([reading(*info, *memory, *up)])
+    assert found == Driver("580.65.06", "13.0", (Gpu("0", "NVIDIA H200", 150e9, 5e9),))
+    assert all("device=1" not in one.fix for one in machine.gpus(found, 2))
+    everything_lost = [sample._replace(value=0.0) for sample in up]
+    assert machine.driver([reading(*info, *everything_lost)]) == Driver("580.65.06", "13.0", ())
+
+
 def test_gpus_in_use_and_free() -> None:
     """Of one that somebody holds it is said which is free; a display's 200 MiB are nobody."""
     held, free = Gpu("0", "NVIDIA A100", 80e9, 3e9), Gpu("1", "NVIDIA A100", 80e9, 200 * 2**20)

@@ -183,6 +183,15 @@ def test_nvlink_errors_of_generation_5(world: GpuWorld) -> None:
         assert series.of(catalog.GPU_NVLINK_ERRORS_TOTAL) == {("0", kind): count for kind, count in kinds.items()}
 
 
+def test_nvlink_errors_of_generation_5_beside_the_older_ones(world: GpuWorld) -> None:
+    """As NVIDIA's mock library: a driver that answers the questions of both hides neither; recoveries are told once."""
+    world.fake.set({"gpu.0.field.52": 6, "gpu.0.nvlink_links": 4, "gpu.0.field.208": 4, "gpu.0.field.215": 3})
+    kinds = {"replay": 6, "recovery": 3, "crc": 0, "ecc": 0, "receive": 4}
+    for _ in range(2):
+        series = details(world)
+        assert series.of(catalog.GPU_NVLINK_ERRORS_TOTAL) == {("0", kind): count for kind, count in kinds.items()}
+
+
 def test_nvlink_errors_of_generation_5_are_asked_once_where_there_are_none(world: GpuWorld) -> None:
     """A device without them is not asked for ninety fields every ten seconds."""
     world.fake.set(FIFTH)

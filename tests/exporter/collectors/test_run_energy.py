@@ -18,7 +18,8 @@ from yoloscope_exporter.collectors.state import StateFile, default_directory
 from yoloscope_exporter.config import defaults
 
 from tests.exporter import world
-from tests.exporter.collectors.gpu_world import NOON, gpu_world
+from tests.exporter.collectors.gpu_world import NOON, GpuWorld, gpu_world
+from tests.fake_nvml import steps as fake_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.collectors import Context
 
 BEGAN = 1_000.0
-ONE, OTHER, NOBODY = ("train/one", "0"), ("train/other", "0"), ("", "")
+ONE, OTHER, THIRD, NOBODY = ("train/one", "0"), ("train/other", "0"), ("train/third", "0"), ("", "")
 
 
 # --- the arithmetic -------------------------------------------------------------------------------------------------
@@ -44,6 +45,7 @@ def moment(
         {("gpu", "0"): gpu},
         {"0": set(ranks)},
         {"0": sm} if sm else {},
+        {},
         {},
         0.0,
         dict.fromkeys(ranks, began),
@@ -63,6 +65,34 @@ def test_shares_add_up_to_the_whole(steps: list[tuple[float, float, float, float
         foreign += drawn * (nobody / used if used else 1 / 3)
     drawn_by_runs = sum(account["gpu"] for account in ledger.accounts.values())
     assert drawn_by_runs + foreign == pytest.approx(meter - 5e6, rel=1e-9, abs=1e-3)
+
+
+def cut(gpu: float, work: Sequence[float]) -> Usage:
+    """The same GPU, cut by MIG: a training on each of the first two instances, nothing known on the third."""
+    instances = {f"0/{number}": of for number, of in enumerate(work)}
+    return moment(gpu)._replace(gpus={"0/0": {ONE}, "0/1": {OTHER}}, instances={"0": instances})
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), *[st.floats(0.01, 1)] * 3), min_size=1, max_size=20))
+def test_shares_of_mig_instances_add_up_to_the_whole(steps: list[tuple[float, float, float, float]]) -> None:
+    """The GPU has one meter: what runs do not have of it belongs to the instance without one."""
+    ledger, meter, foreign = Ledger(), 5e6, 0.0
+    ledger.advance(cut(meter, (1, 1, 1)))
+    for drawn, *work in steps:
+        meter += drawn
+        ledger.advance(cut(meter, work))
+        foreign += drawn * work[2] / sum(work)
+    assert set(ledger.accounts) == {ONE, OTHER}
+    drawn_by_runs = sum(account["gpu"] for account in ledger.accounts.values())
+    assert drawn_by_runs + foreign == pytest.approx(meter - 5e6, rel=1e-9, abs=1e-3)
+
+
+def test_a_rank_whose_instance_is_not_known_has_no_energy() -> None:
+    """On a GPU that is cut, what it drew is not known; it is absent, and nobody else's is wrong."""
+    ledger = Ledger()
+    for joules in (100.0, 160.0):
+        ledger.advance(cut(joules, (2, 1, 0))._replace(gpus={"0": {ONE}, "0/1": {OTHER}}))
+    assert ledger.accounts == {ONE: {}, OTHER: {"gpu": 20.0}}
 
 
 def test_ranks_that_no_driver_tells_of_share_in_equal_parts() -> None:
@@ -116,7 +146,7 @@ def test_cpu_packages_are_divided_by_cpu_time() -> None:
     def look(joules: float, one: float, other: float, busy: float) -> None:
         used = {ONE: one, OTHER: other}
         began, alive = dict.fromkeys(used, BEGAN), frozenset(used)
-        ledger.advance(Usage({("cpu", "0"): joules, ("cpu", "1"): joules}, {}, {}, used, busy, began, alive))
+        ledger.advance(Usage({("cpu", "0"): joules, ("cpu", "1"): joules}, {}, {}, {}, used, busy, began, alive))
 
     look(1000, 50, 70, 500)
     look(1000, 55, 71, 510)  # the packages were not read anew
@@ -285,6 +315,47 @@ def test_energy_of_a_run_is_the_truth_over_a_kill_of_the_exporter(tmp_path: Path
             latest[:] = [*gpus.halves["gpu"].collect(), *drawn, *records(second < SECONDS), *processes(second)]
     assert told["gpu"] == pytest.approx(WATTS * SECONDS, rel=0.005)
     assert told["cpu"] == pytest.approx(PACKAGE_WATTS * CPU_SHARE * SECONDS, rel=0.005)
+
+
+def mig_cycle(gpus: GpuWorld, ledger: Ledger, trainings: Mapping[tuple[str, str], str]) -> float:
+    """A second of a node whose ranks train on these devices; returns what the first GPU's meter shows."""
+    samples = [*gpus.cycle(), *gpus.cycle(0.0, "gpu_details")]
+    meter = next(one.value for one in samples if one[:2] == (catalog.GPU_ENERGY_JOULES_TOTAL, ("0",)))
+    for who, device in trainings.items():
+        samples += [
+            Sample(catalog.TRAIN_UP, who, 1.0),
+            Sample(catalog.TRAIN_START_TIMESTAMP_SECONDS, who, NOON),
+            Sample(catalog.TRAIN_DEVICE_INFO, (*who, device, "MIG-1"), 1.0),
+        ]
+    ledger.advance(run_energy.usage(samples))
+    assert isinstance(meter, float)
+    return meter
+
+
+@pytest.mark.parametrize(
+    ("lines", "shares"),
+    [
+        ({}, {ONE: 0.88 * 3 / 3.04, OTHER: 0.2 / 3.04, THIRD: 0.2 / 3.04}),
+        ({"gpu.0.mig.0.utilization": 0, "gpu.0.mig.1.utilization": 0}, {ONE: 3 / 6, OTHER: 1 / 6, THIRD: 1 / 6}),
+        ({"gpu.0.gpm_supported": 0}, {ONE: 3 / 6, OTHER: 1 / 6, THIRD: 1 / 6}),
+        ({"fail.nvmlDeviceGetAttributes_v2": 3}, {ONE: 0.88 / 1.08, OTHER: 0.1 / 1.08, THIRD: 0.1 / 1.08}),
+    ],
+    ids=["by size and load", "all idle", "load unknown, as on an A100", "size unknown"],
+)
+def test_energy_on_mig_instances(
+    tmp_path: Path, lines: Mapping[str, object], shares: Mapping[tuple[str, str], float]
+) -> None:
+    """Of three, two and one slice by NVML; two trainings share the second, nobody trains on the third."""
+    on = {ONE: "0/0", OTHER: "0/1", THIRD: "0/1"}
+    ledger = Ledger()
+    with gpu_world(tmp_path, {**fake_steps("mig")[0], "gpu.0.power_usage": 400_000, **lines}) as gpus:
+        for _ in range(3):
+            mig_cycle(gpus, ledger, {})
+        began = mig_cycle(gpus, ledger, on)
+        for _ in range(10):
+            drawn = mig_cycle(gpus, ledger, on) - began
+    assert drawn == pytest.approx(4000, rel=1e-6)
+    assert {who: account["gpu"] / drawn for who, account in ledger.accounts.items()} == pytest.approx(shares)
 
 
 def test_the_collector_is_one_of_the_exporters(tmp_path: Path) -> None:

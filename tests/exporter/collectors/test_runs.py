@@ -607,6 +607,9 @@ def test_job_info(node: world.World) -> None:
 GPUS = [
     Sample(catalog.GPU_INFO, ("0", "GPU-a", "H100", "", "", ""), 1.0),
     Sample(catalog.GPU_INFO, ("1", "GPU-b", "H100", "", "", ""), 1.0),
+    Sample(catalog.GPU_INFO, ("2", "GPU-c", "H100", "", "", ""), 1.0),
+    Sample(catalog.GPU_INFO, ("2/0", "MIG-d", "H100 MIG 3g.40gb", "", "", ""), 1.0),
+    Sample(catalog.GPU_INFO, ("2/1", "MIG-e", "H100 MIG 3g.40gb", "", "", ""), 1.0),
 ]
 
 
@@ -619,12 +622,19 @@ GPUS = [
         ({}, [("0", "42", "python", "train", "0", "li"), ("1", "42", "python", "train", "0", "li")], None),
         ({}, [("1", "42", "python", "train", "1", "li")], None),
         ({}, [], None),
+        ({"gpu_uuid": "MIG-e"}, [], ("2/1", "MIG-e")),
+        ({"gpu_uuid": "GPU-e"}, [], ("2/1", "MIG-e")),
+        ({"gpu_uuid": "GPU-c"}, [], None),
+        ({"gpu_uuid": "GPU-c"}, [("2/0", "42", "python", "train", "0", "li")], ("2/0", "MIG-d")),
     ],
 )
 def test_device_of_a_rank(
     node: world.World, facts: dict[str, str], processes: list[tuple[str, ...]], expected: tuple[str, str] | None
 ) -> None:
-    """By UUID, else by the one GPU on which the driver has seen the rank's process; absent while uncertain."""
+    """By UUID, else by the one GPU on which the driver has seen the rank's process; absent while uncertain.
+
+    CUDA tells a MIG instance's UUID as if it were a GPU's, or that of its GPU, which says nothing of the instance.
+    """
     path = run_directory(node.records, "train") / Identity("train").filename
     with closing(Writer(path, Identity("train"), facts, slots=8, ring=4)):
         pass

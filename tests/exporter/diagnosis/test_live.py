@@ -119,6 +119,25 @@ def test_wasted_energy_is_that_of_the_wasted_time() -> None:
     assert not [key for key in last if key[0] == catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL.name]
 
 
+def test_a_mig_instance_wastes_its_part_of_a_gpu() -> None:
+    """Of GPU-seconds; its energy was counted as its own."""
+    plan = replace(STARVED, batches=300, ranks=1, end="running")
+    lost = (STARVED.run, "0", "loader_workers")
+    watching, last = {"whole": Live(), "part": Live()}, {}
+    for time, samples in moments(plan, 1.0):
+        counted = Sample(catalog.TRAIN_ENERGY_JOULES_TOTAL, (STARVED.run, "0", "gpu"), 7e6 + 200 * (time - START))
+        devices = [one.labels[2] for one in samples if one.metric is catalog.TRAIN_DEVICE_INFO]
+        parts = [Sample(catalog.GPU_PART_RATIO, (gpu,), 2 / 7) for gpu in devices]
+        last = {
+            (name, s.metric.name, s.labels): s.value
+            for name, more in (("whole", []), ("part", parts))
+            for s in watching[name].feed(time, [*samples, counted, *more])
+        }
+    seconds, joules = catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL.name
+    assert last["part", seconds, lost] == pytest.approx(last["whole", seconds, lost] * 2 / 7)
+    assert last["part", joules, lost] == pytest.approx(last["whole", joules, lost])
+
+
 def test_live_forgets_a_run_that_is_no_longer_published() -> None:
     """No series of the diagnosis outlives its run."""
     watching, _ = live(replace(STARVED, end="running"))

@@ -498,6 +498,33 @@ def test_a_rank_that_waits_for_the_logger_of_another_does_not_stand_still(
     assert rules.BY_NAME["stalled"].when(other, DEFAULTS) == still
 
 
+@pytest.mark.parametrize(
+    ("late", "waits", "validates", "told"),
+    [
+        (0.05, 0.06, 0.0, True),  # in each step rank 1 waits for what rank 0 takes longer
+        (0.05, 0.01, 0.0, False),  # they take turns, as on a machine that others use
+        (0.05, 1.0, 1.0, False),  # rank 1 has waited for the validation of rank 0, and for nothing else
+        (0.05, 1.06, 1.0, True),  # for both
+        (0.02, 0.06, 0.0, False),  # for less than is worth telling
+    ],
+)
+def test_a_straggler_is_waited_for_in_its_steps(late: float, waits: float, validates: float, *, told: bool) -> None:
+    """Seconds of a batch: rank 0 is `late`, rank 1 waits longer than rank 0, which validates alone."""
+    own = {"forward": 0.2, "backward_local": 0.2}
+    phases = (
+        {**own, "forward": 0.2 + late, "backward_exposed": 0.03, "validate": validates},
+        {
+            **own,
+            "backward_exposed": 0.03 + waits,
+        },
+    )
+    pair = [
+        Signals("run", str(rank), "train", local=one, numbers={"local_seconds": 0.4 + after, "exposed_share": share})
+        for rank, (one, after, share) in enumerate(zip(phases, (late, 0.0), (0.06, 0.07), strict=True))
+    ]
+    assert [rules.BY_NAME["straggler"].when(one, DEFAULTS) for one in with_peers(pair, Faults())] == [told, False]
+
+
 def test_a_run_without_a_first_batch_is_told_as_slow_to_begin() -> None:
     """Workers whose batches never arrive: the set-up is over, and no batch says for how long is too long."""
     never = Plan(epochs=1, batches=20, first_wait=260.0)

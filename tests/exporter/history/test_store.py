@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter import catalog
@@ -15,7 +15,7 @@ from yoloscope_exporter.measures.evaluate import evaluate
 from yoloscope_exporter.measures.series import Store, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 START = 1_790_000_000.0
 
@@ -79,13 +79,23 @@ def test_values_are_those_of_the_measures(place: int) -> None:
 
 
 def test_nothing_is_calculated_while_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Feeding evaluates no formula; looking does."""
-    asked = []
-    monkeypatch.setattr(store, "_values", lambda *arguments: asked.append(arguments) or {})
+    """Feeding evaluates no formula; looking does, once for all who look until more is fed."""
+    asked: list[object] = []
+    monkeypatch.setattr(store.Evaluator, "_evaluated", _noted(asked, store.Evaluator._evaluated))
     history = fed(600)
     assert asked == []
+    first = history.now(OF_RANKS, "a")
+    calculated = len(asked)
+    assert calculated > len(first)
+    assert history.now(OF_RANKS, "a") == first
+    assert len(asked) == calculated
+    history.feed(START + 602, training(602))
     history.now(OF_RANKS, "a")
-    assert len(asked) == 1
+    assert len(asked) == 2 * calculated
+
+
+def _noted(asked: list[object], original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, formula: asked.append(formula) or original(self, formula)
 
 
 def test_ticks_are_kept_points() -> None:

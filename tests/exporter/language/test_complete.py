@@ -10,7 +10,7 @@ import pytest
 from yoloscope_exporter import cli
 from yoloscope_exporter.language import BETWEEN, CHINESE, finished, translated
 from yoloscope_exporter.language.translation import _fixed, _pattern, has_words, is_known, placeholders
-from yoloscope_exporter.language.zh_cn import TEXTS, commands, diagnosis, documents, output
+from yoloscope_exporter.language.zh_cn import FILES, TEXTS
 
 from tests.exporter.language import texts
 
@@ -67,6 +67,11 @@ def test_the_collection_finds_what_it_is_for() -> None:
         "Where the time went",  # HTML
         "{number:.0f} worker",  # a number and its noun
         "training batches in the window",  # a document
+        "Last hour",  # the live page
+        "epoch {epoch} of {epochs}",  # its script
+        "writing a checkpoint",  # what it calls a state
+        "No epoch has begun yet.",  # the notebook
+        "Waiting for data",  # a measure
     ):
         assert text in WANTED, text
 
@@ -80,8 +85,7 @@ def test_placeholders_are_the_same() -> None:
 
 def test_no_text_is_translated_twice() -> None:
     """In two files."""
-    files = (commands.TEXTS, diagnosis.TEXTS, documents.TEXTS, output.TEXTS)
-    assert sum(map(len, files)) == len(TEXTS)
+    assert sum(len(file.TEXTS) for file in FILES) == len(TEXTS)
 
 
 def test_punctuation_is_chinese() -> None:

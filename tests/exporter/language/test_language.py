@@ -16,6 +16,7 @@ from yoloscope_exporter.language import (
     joined,
     of_the_environment,
     plural,
+    preferred,
     reason,
     say,
     speaking,
@@ -124,3 +125,19 @@ def test_the_language_is_that_of_the_call() -> None:
 def test_language_of_the_environment(environ: dict[str, str], language: str) -> None:
     """YOLOSCOPE_LANGUAGE, else the locale, as other programs read it."""
     assert of_the_environment(environ) == language
+
+
+@pytest.mark.parametrize(
+    ("named", "language"),
+    [
+        ("", ENGLISH),
+        ("fr", ENGLISH),
+        ("zh-TW", CHINESE),
+        ("fr, zh;q=0.5, en;q=0.4", CHINESE),
+        ("en-GB,zh", ENGLISH),
+        ("x" * 9000 + ";;,,=", ENGLISH),
+    ],
+)
+def test_language_of_a_browser(named: str, language: str) -> None:
+    """The first of the two that it names."""
+    assert preferred(named) == language

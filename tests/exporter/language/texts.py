@@ -19,11 +19,13 @@ from yoloscope_exporter.diagnosis import document as diagnosis_document
 from yoloscope_exporter.diagnosis import rules, signals, ultralytics_arguments
 from yoloscope_exporter.diagnosis.causes import CAUSES
 from yoloscope_exporter.diagnosis.rules.setup import STAGES
+from yoloscope_exporter.measures.catalog import MEASURES
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.reports import comparison
 from yoloscope_exporter.reports.figures import QUANTITIES
 from yoloscope_exporter.terminal import diagnosis as terminal_diagnosis
 from yoloscope_exporter.terminal import last_batches
+from yoloscope_exporter.web import page
 
 from deploy.prometheus.rulebook.records import RECORDS
 
@@ -89,6 +91,11 @@ def of_the_templates() -> Iterator[tuple[str, str]]:
             yield from ((text, path.name) for text in re.findall(r'"([^"]+)"', names))
 
 
+def of_the_script() -> Iterator[tuple[str, str]]:
+    """What the script of the live page says."""
+    yield from ((text, "page.js") for text in page.said_by_the_script())
+
+
 def commands(command: click.Command = cli.main, path: str = "yoloscope") -> Iterator[tuple[str, click.Command]]:
     """Every command with its path."""
     yield path, command
@@ -129,6 +136,7 @@ def of_the_tables() -> Iterator[tuple[str, str]]:
         "named": (name for rule in rules.BY_NAME.values() for name in rule.confused_with if name not in rules.BY_NAME),
         "calls": (one.words for one in (*finding._WAITS, *finding._STAGES)),
         "system calls": process._WORDS.values(),
+        "measures": (text for measure in MEASURES for text in (measure.title, measure.help)),
         "effects": (text for texts in ultralytics_arguments.EFFECTS.values() for text in texts),
         "demo": (demo.NO_ADVICE,),
         "heads": (*terminal_diagnosis._HEADS, *(name for name, _ in last_batches._HEADS)),
@@ -157,7 +165,7 @@ def of_the_documents() -> Iterator[tuple[str, str]]:
 def wanted() -> dict[str, str]:
     """Every text with the first place where it stands."""
     found: dict[str, str] = {}
-    for part in (of_the_source, of_the_templates, of_the_help, of_the_tables, of_the_documents):
+    for part in (of_the_source, of_the_templates, of_the_script, of_the_help, of_the_tables, of_the_documents):
         for text, where in part():
             found.setdefault(text, where)
     return {text: where for text, where in found.items() if text}

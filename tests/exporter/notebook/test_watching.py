@@ -14,7 +14,7 @@ from yoloscope_exporter import pip_install
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.notebook import watch, watching
 from yoloscope_exporter.notebook.sources import Where
-from yoloscope_exporter.notebook.watching import Helper
+from yoloscope_exporter.notebook.watching import Helper, language_of
 
 from tests.live import free_port
 
@@ -134,3 +134,26 @@ def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="no samples of yoloscope"):
             helper.ask({"run": "", "language": "en"})
     helper.end()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "environ", "language"),
+    [
+        ("zh-CN", {"YOLOSCOPE_LANGUAGE": "en"}, "zh-CN"),
+        ("en", {"LANG": "zh_CN.UTF-8"}, "en"),
+        (None, {"YOLOSCOPE_LANGUAGE": "zh-CN", "LC_ALL": "en_US.UTF-8"}, "zh-CN"),
+        (None, {"LC_ALL": "zh_CN.UTF-8", "LANG": "en_US.UTF-8"}, "zh-CN"),
+        (None, {"LANG": "de_DE.UTF-8"}, "en"),
+        (None, {}, "en"),
+    ],
+)
+def test_language(chosen: str | None, environ: dict[str, str], language: str) -> None:
+    """The argument, else YOLOSCOPE_LANGUAGE, else the locale."""
+    assert language_of(chosen, environ) == language
+
+
+@pytest.mark.parametrize("wrong", ["fr", "", "zh", "EN"])
+def test_a_language_that_there_is_not(wrong: str) -> None:
+    """Names the argument and what it may be."""
+    with pytest.raises(ValueError, match=re.escape(f"language={wrong!r}: choose one of en, zh-CN")):
+        language_of(wrong, {})

@@ -94,16 +94,33 @@ def parts(mean: float, apart: float, count: int = 64) -> Figure:
 
 
 def test_a_training_of_seconds_is_too_short_to_tell(before: Summary) -> None:
-    """Three times as fast, and still it may be chance: neither the same nor better, but what would tell is said."""
-
-    def seconds(figure: Figure) -> Summary:
-        return replace(with_figures(before, throughput=figure), start=0.0, end=20.0)
-
+    """Three times as fast, and yet it may be chance: neither the same nor better; what may be anything is not told."""
     slow = Figure(2.0, tuple(Part(value, 1.0) for value in (0.2, 5.0, 0.3, 2.5)))
-    cell = changed(compare([seconds(slow)], [seconds(parts(7.5, 3.0, count=6))]))["throughput"]
+    table = compare(
+        [with_figures(before, throughput=slow)], [with_figures(before, throughput=parts(7.5, 3.0, count=6))]
+    )
+    cell = changed(table)["throughput"]
     assert (cell.change, cell.verdict, cell.certain) == ("x 3.75", UNCERTAIN, False)
-    assert cell.sure.startswith(f"{TOO_SHORT}: x 0.0")
-    assert cell.sure.endswith("each would tell ±5%")
+    assert cell.sure == TOO_SHORT
+    assert table.rows[0].cells[0].text == "2.0 (too little data for ±)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(40.0, "about 94 min each would tell ±5%"), (7200.0, "runs as short as these cannot tell ±5%")],
+)
+def test_nobody_trains_for_days_to_be_sure(before: Summary, seconds: float, told: str) -> None:
+    """What would tell is said as long as somebody may go to that length."""
+    runs = [replace(with_figures(before, throughput=drifting(mean)), start=0.0, end=seconds) for mean in (100.0, 103.0)]
+    cell = changed(compare(runs[:1], runs[1:]))["throughput"]
+    assert cell.sure.startswith(f"{TOO_SHORT}: x 0.")
+    assert cell.sure.endswith(told)
+
+
+def drifting(mean: float) -> Figure:
+    """A figure that goes slowly by a fifth beyond its mean, and back."""
+    shape = [mean + 20 * math.cos(2 * math.pi * (index + 0.5) / 64) for index in range(64)]
+    return Figure(mean, tuple(Part(value, 1.0) for value in shape))
 
 
 def test_a_training_of_hardly_any_parts_has_no_interval(before: Summary) -> None:
@@ -170,8 +187,8 @@ def test_what_is_neither_better_nor_worse_has_no_colour(before: Summary) -> None
 def test_repetitions_tell_what_is_significant(before: Summary) -> None:
     """Three runs of each kind: figures without a spread of their own have one now."""
     lists = (
-        {"score": (0.50, 0.51, 0.52), "loss": (1.0, 1.1, 1.2)},
-        {"score": (0.60, 0.61, 0.62), "loss": (1.05, 1.1, 1.25)},
+        {"score": (0.50, 0.51, 0.52), "loss": (1.0, 1.05, 1.1)},
+        {"score": (0.60, 0.61, 0.62), "loss": (1.02, 1.05, 1.12)},
     )
     groups = [
         [
@@ -186,6 +203,17 @@ def test_repetitions_tell_what_is_significant(before: Summary) -> None:
     assert cells["loss"].sure.startswith("not significant (n=3+3): x 0.8")
     assert cells["loss"].sure.endswith("runs each would tell ±5%")
     assert cells["score"].text == "0.6100 ± 0.0248"
+    hardly = [[with_figures(before, loss=Figure(loss)) for loss in losses] for losses in ((1.0, 2.0), (1.0, 1.5))]
+    assert changed(compare(*hardly))["loss"].text == "1.25 (too little data for ±)"
+
+
+def test_nobody_repeats_a_run_a_hundred_times(before: Summary) -> None:
+    """Of runs that differ by a third, more than anybody has patience for would have to be compared."""
+    several = (1.0, 1.2, 1.4), (1.1, 1.3, 1.5)
+    groups = [[with_figures(before, loss=Figure(loss)) for loss in losses] for losses in several]
+    cell = changed(compare(*groups))["loss"]
+    assert cell.sure.startswith("not significant (n=3+3): x 0.")
+    assert cell.sure.endswith("; so few runs cannot tell ±5%")
 
 
 def test_throughput_does_not_drown_among_other_lines(before: Summary) -> None:
@@ -275,6 +303,21 @@ def test_energy_of_a_shared_gpu(others: list[tuple[str, float, int]], parts: dic
     assert {run: joules / (160 * 500) for run, joules in drawn.items()} == pytest.approx(parts, abs=0.005)
     if all(run for run, _, _ in others):
         assert sum(drawn.values()) == pytest.approx(160 * 500, rel=0.005)
+
+
+@pytest.mark.parametrize(("parts", "hours"), [((), 2.0), ((2 / 7, 1 / 7), 3 / 7)], ids=["two GPUs", "MIG instances"])
+def test_gpu_hours_held(parts: tuple[float, ...], hours: float) -> None:
+    """By two ranks for an hour; a MIG instance counts as its part of a GPU."""
+    store = Store()
+    for time in range(0, 3601, 10):
+        samples = [Sample(catalog.GPU_PART_RATIO, (f"0/{number}",), part) for number, part in enumerate(parts)]
+        for rank in ("0", "1"):
+            samples += [
+                Sample(catalog.TRAIN_UP, ("a", rank), 1.0),
+                Sample(catalog.TRAIN_DEVICE_INFO, ("a", rank, f"0/{rank}", "MIG-1"), 1.0),
+            ]
+        store.add(1000.0 + time, samples)
+    assert summarize([store], "a").figures["gpu_hours"].value == pytest.approx(hours, rel=0.01)
 
 
 def test_gpu_figures() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from yoloscope_exporter.reports.interval import band, interval
+from yoloscope_exporter.reports.interval import band, interval, spread
 from yoloscope_exporter.reports.significance import Estimate
 
 
@@ -38,7 +38,30 @@ def test_there_is_no_ratio_of_nothing() -> None:
     assert interval(Estimate(0, 0, 3), Estimate(1, 1, 3), relative=True) is None
 
 
-def test_what_is_hardly_known_has_an_end() -> None:
-    """One degree of freedom and a spread as large as the mean: x 0.01 to x 100, no overflow."""
-    found = interval(Estimate(1, 1, 1), Estimate(1, 1, 1), relative=True)
-    assert str(found) == "x 0.01 to x 100.00"
+@pytest.mark.parametrize(("relative", "known", "hardly"), [(True, 0.03, 1.0), (False, 0.002, 0.01)])
+def test_an_interval_that_holds_anything_says_nothing(relative: bool, known: float, hardly: float) -> None:  # noqa: FBT001
+    """One degree of freedom: a ratio from a tenth to ten times, a share of any size, are not told."""
+    for variance, told in ((known / 10, True), (hardly, False)):
+        one = Estimate(0.4, variance, 1)
+        assert (interval(one, one, relative=relative) is not None) == told
+
+
+@pytest.mark.parametrize(
+    ("mean", "variance", "relative", "half"),
+    [
+        (0.354, 0.0153, False, None),  # 35.4% ± 157.2%, as a demo once said
+        (0.354, 0.0001, False, 0.127),
+        (0.02, 0.0001, False, 0.127),  # 0 to 15 %: that is little in any case
+        (20.0, 4.0, True, None),
+        (20.0, 1.0, True, 12.7),
+        (0.0, 0.0, True, 0.0),
+    ],
+)
+def test_a_figure_that_may_be_anything_has_no_spread(
+    mean: float,
+    variance: float,
+    relative: bool,  # noqa: FBT001 - a parameter
+    half: float | None,
+) -> None:
+    """By hand, with Student's 12.706 for one degree of freedom: more than half of all shares, or more than the mean."""
+    assert spread(Estimate(mean, variance, 1), relative=relative) == (half and pytest.approx(half, rel=0.01))

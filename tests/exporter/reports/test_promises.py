@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from yoloscope_exporter.reports.promises import changed, heeded, past, promises
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.reports.promises import changed, heeded, kept, promises
 from yoloscope_exporter.reports.summary import Summary, summarize
 
 from tests.recordings.model import START, Plan, play
+
+MENDED = Plan(run="mended", workers=4, epochs=3, batches=60)
 
 
 @pytest.fixture(scope="module")
 def mended() -> Summary:
     """The starved run as it was advised, an hour later, from a batch that is written for all ranks."""
-    return summarize([play(Plan(run="mended", workers=4, epochs=3, batches=60), start=START + 3600)], "mended")
+    return summarize([play(MENDED, start=START + 3600)], "mended")
 
 
 def test_what_was_followed_is_told_with_what_came(before: Summary, mended: Summary) -> None:
@@ -21,6 +24,14 @@ def test_what_was_followed_is_told_with_what_came(before: Summary, mended: Summa
     assert line.startswith("- mended: workers=4, advised to before for loader_workers: promised 2.")
     assert "delivered 2.19x (33.1 -> 72.7 images/s): it helped" in line
     assert promises([mended, before])[2] == line, "whichever is named first"
+
+
+def test_diagnose_tells_the_same(before: Summary, before_plan: Plan, mended: Summary) -> None:
+    """One gain has one figure: `diagnose` once told the median of its windows, and the report the mean of the run."""
+    course = diagnose_range([play(before_plan), play(MENDED, start=START + 3600)])
+    (diagnosed,) = [follow for one in course.diagnoses for follow in one.followed]
+    ((_, reported),) = kept([before, mended])
+    assert (diagnosed.before, diagnosed.after) == pytest.approx((reported.before, reported.after), rel=1e-6)
 
 
 def test_what_nobody_advised_promises_nothing(before: Summary, mended: Summary) -> None:
@@ -59,7 +70,8 @@ def test_nothing_is_told_of_what_was_not_followed(before: Summary, after: Summar
 
 def test_arguments_are_those_that_are_typed(before: Summary) -> None:
     """The batch counts all ranks; what a run does not say is at its default."""
-    found = past(before)
+    found = before.past
+    assert found is not None
     assert found.settings["workers"] == 1
     assert found.settings["batch"] == 16
     assert found.settings["val"] is True

@@ -166,7 +166,7 @@ def test_events_as_a_document(starved: Simulated) -> None:
         ("history?since=nan", 400, "since: 'nan' is not a number"),
         ("runs?limit=0", 400, "limit: '0' is not a number from 1 to 10000"),
         (f"runs?find={'x' * 301}", 400, "find: 301 characters are more than 300"),
-        ("runs?lang=fr", 400, "lang: 'fr' is not one of en, zh"),
+        ("runs?lang=fr", 400, "lang: 'fr' is not one of en, zh-CN, zh"),
         ("events?since=1e999", 400, "since: '1e999' is not a number"),
     ],
 )
@@ -254,8 +254,9 @@ def test_many_runs_with_any_names() -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Updates come sooner."""
+def quick(starved: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Updates come sooner, of what runs and of what is started."""
+    monkeypatch.setattr(starved.api.clock, "seconds", 0.2)
     monkeypatch.setattr(api_module, "EVERY_SECONDS", 0.2)
 
 
@@ -456,8 +457,9 @@ def standing(count: int = 1) -> tuple[Api, Standing]:
     return Api(sampler, history), sampler  # type: ignore[arg-type] # all of it that is used
 
 
-def test_messages_that_are_kept_are_few() -> None:
-    """Neither names that a client thinks of nor many runs fill the memory; what nobody asks for again goes."""
+def test_messages_that_are_kept_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither names that a client thinks of nor many runs fill the memory, however soon they are asked for."""
+    monkeypatch.setattr(api_module, "EVERY_SECONDS", 3600.0)
 
     async def ask() -> tuple[int, int]:
         api, _ = standing(20)

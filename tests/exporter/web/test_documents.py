@@ -17,7 +17,7 @@ from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.history.events import Event
 from yoloscope_exporter.history.store import History
 from yoloscope_exporter.sampling.snapshot import Snapshot
-from yoloscope_exporter.web import documents, texts
+from yoloscope_exporter.web import documents
 
 from tests.exporter.language.leftovers import english
 
@@ -93,7 +93,7 @@ def test_what_is_healthy_has_nothing_to_fix() -> None:
 
 def test_verdicts_in_chinese() -> None:
     """As far as there is a translation; what is typed stays."""
-    told = documents.verdicts([said("a", "0", STARVED, KILLED)], "zh")
+    told = documents.verdicts([said("a", "0", STARVED, KILLED)], "zh-CN")
     assert told[0]["cause"].endswith("被关闭")
     assert "本地 SSD" in told[1]["fix"]
     assert told[1]["copy"] == "OMP_NUM_THREADS=1 workers=12 cache=ram"
@@ -106,7 +106,7 @@ def test_how_to_verify_is_told_in_chinese(name: str) -> None:
     """Of every verdict; commands stay."""
     rule = rules.BY_NAME[name]
     verdict = replace(STARVED, name=name, severity=rule.severity, verify=rule.verify)
-    (told,) = documents.verdicts([said("a", "0", verdict)], "zh")
+    (told,) = documents.verdicts([said("a", "0", verdict)], "zh-CN")
     assert english(told["verify"]) == []
     assert english(told["title"]) == []
 
@@ -114,14 +114,14 @@ def test_how_to_verify_is_told_in_chinese(name: str) -> None:
 def test_effects_are_in_words() -> None:
     """What an argument changes of the result."""
     changed = replace(STARVED, advice=Advice({"imgsz": 512, "val": False}))
-    (told,) = documents.verdicts([said("a", "0", changed)], "zh")
-    assert told["effect"] == [texts.EFFECTS[name].zh for name in changed.advice.effect]
+    (told,) = documents.verdicts([said("a", "0", changed)], "zh-CN")
+    assert told["effect"] == ["准确率", "best.pt", "早停"]
 
 
 def test_a_state_of_whatever_kind() -> None:
     """Every metric with a run, a rank and a state is one; a state nobody knows is shown as it is."""
     seen = view({("a", "0"): "dreaming"})
-    told = documents.runs(seen, History(), "zh")["runs"][0]
+    told = documents.runs(seen, History(), "zh-CN")["runs"][0]
     assert (told["state"], told["state_text"]) == ("dreaming", "dreaming")
 
 
@@ -138,7 +138,7 @@ def test_set_up_and_hang() -> None:
     assert (told["rank"][0]["setup_stage"], told["rank"][0]["setup_progress"]) == ("cache", 0.4)
     assert "/nfs/a.jpg" in told["hang"]
     words = catalog.hang_in_words(dict(zip(catalog.HANG_FACTS, hang, strict=True)))
-    (event,) = documents.events([Event(1, 0.0, "hang", "a", "0", "", words)], "zh")
+    (event,) = documents.events([Event(1, 0.0, "hang", "a", "0", "", words)], "zh-CN")
     assert event["text"].startswith("卡住：")
     assert english(event["text"].replace("/nfs/a.jpg", "")) == []
 
@@ -152,7 +152,7 @@ def test_a_lost_gpu_keeps_its_name() -> None:
         Sample(catalog.GPU_THROTTLED, ("2", "sw_power_cap"), 1.0),
         Sample(catalog.GPU_THROTTLED, ("2", "hw_slowdown"), 0.0),
     ]
-    two, ten = documents.gpus(view({}, extra=extra), History(), "zh")
+    two, ten = documents.gpus(view({}, extra=extra), History(), "zh-CN")
     assert (two["gpu"], two["up"], two["throttled"]) == ("2", True, ["功率上限"])
     assert (ten["gpu"], ten["up"], ten["name"]) == ("10", False, "H100")
 
@@ -161,9 +161,9 @@ def test_a_lost_gpu_keeps_its_name() -> None:
     ("event", "language", "text", "severity"),
     [
         (("state", "a", "0", "", "killed"), "en", "killed", rules.CRITICAL),
-        (("state", "a", "0", "", "validate"), "zh", "验证中", rules.INFO),
+        (("state", "a", "0", "", "validate"), "zh-CN", "验证中", rules.INFO),
         (("began", "a", "0", "straggler", ""), "en", "straggler began", rules.WARNING),
-        (("ended", "a", "0", "straggler", ""), "zh", "straggler 结束", rules.INFO),
+        (("ended", "a", "0", "straggler", ""), "zh-CN", "straggler 结束", rules.INFO),
         (("xid", "", "", "3", "79"), "en", "GPU 3: Xid 79", rules.CRITICAL),
         (("hang", "a", "0", "", "{value} {x}"), "en", "hangs: {value} {x}", rules.CRITICAL),
     ],

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from yoloscope_exporter.language import LANGUAGES
 from yoloscope_exporter.web import fleet_api
 from yoloscope_exporter.web.fleet import Listing, Only, Past, Told, span
 from yoloscope_exporter.web.fleet_api import MOST_WAITED, FleetApi, Topic
@@ -103,18 +104,18 @@ class Counted:
         """A run named a."""
         self.asked.append("runs")
         document = {"total": 1, "runs": [{"run": "a"}]}
-        return Listing({"en": document, "zh": document}, {"a": Only((), name="a")})
+        return Listing(dict.fromkeys(LANGUAGES, document), {"a": Only((), name="a")})
 
     def run(self, told: str, only: Only, at: float) -> Told:
         """The run."""
         self.asked.append("run")
-        return Told(only, dict.fromkeys(("en", "zh"), b'{"run":"a"}'), dict.fromkeys(("en", "zh"), b'{"gpus":[]}'))
+        return Told(only, dict.fromkeys(LANGUAGES, b'{"run":"a"}'), dict.fromkeys(LANGUAGES, b'{"gpus":[]}'))
 
     def past(self, told: str, only: Only, over: object) -> Past:
         """Empty charts."""
         self.asked.append("past")
         empty = b'{"times":[],"series":[]}'
-        return Past(empty + b" " * self._size, empty, dict.fromkeys(("en", "zh"), b"[]"))
+        return Past(empty + b" " * self._size, empty, dict.fromkeys(LANGUAGES, b"[]"))
 
 
 def looked(counted: Counted, *topics: Topic) -> list[dict[str, Any]]:
@@ -134,7 +135,7 @@ def test_pages_share_what_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first, chinese, named, longer = looked(
         counted,
         Topic("", "en", 3600, None),
-        Topic("", "zh", 3600, None),
+        Topic("", "zh-CN", 3600, None),
         Topic("a", "en", 3600, None),
         Topic("a", "en", 86400, None),
     )

@@ -12,6 +12,7 @@ import pytest
 from yoloscope_exporter import charts
 from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
+from yoloscope_exporter.language import CHINESE, ENGLISH, LANGUAGES
 from yoloscope_exporter.web import assets, page
 
 from tests.exporter.serving import fetch, serving
@@ -34,7 +35,7 @@ class Parts(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_nothing_is_within_the_page_that_its_policy_forbids(language: str) -> None:
     """No script, style or handler in it; everything that it loads is its own."""
     parts = Parts(page.render(language, "/metrics"))
@@ -49,16 +50,16 @@ def test_nothing_is_within_the_page_that_its_policy_forbids(language: str) -> No
     assert "frame-ancestors 'none'" in page.POLICY
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_the_page_is_in_its_language(language: str) -> None:
     """Its root says so, and so do its texts and what the script is given."""
     html = page.render(language, "/metrics")
-    assert f'<html lang="{"zh-CN" if language == "zh" else "en"}">' in html
-    assert ("最近一小时" in html) == (language == "zh")
+    assert f'<html lang="{language}">' in html
+    assert ("最近一小时" in html) == (language == CHINESE)
     (given,) = re.findall(r"data-config='([^']*)'", html)
     config = json.loads(unescape(given))
     assert config["language"] == language
-    assert config["charts"][0]["title"] == ("每秒图像数" if language == "zh" else "Images per second")
+    assert config["charts"][0]["title"] == ("每秒图像数" if language == CHINESE else "Images per second")
 
 
 def test_telemetry_path_cannot_break_out() -> None:
@@ -79,9 +80,19 @@ def test_charts_draw_courses() -> None:
     }
 
 
+def test_the_script_has_its_texts() -> None:
+    """Each as a literal, by which it is looked up: in English there is nothing to look up."""
+    script = assets.assets()["page.js"].body.decode()
+    assert not re.findall(r"\bsay\((?!')", script)
+    assert page.config(ENGLISH)["texts"] == {}
+    told = page.config(CHINESE)["texts"]
+    assert len(told) == len(page.said_by_the_script()) > 40
+    assert told["updated {time}"] == "更新于 {time}"
+
+
 def test_size() -> None:
     """The page with its charts is small."""
-    html = page.render("zh", "/metrics").encode()
+    html = page.render(CHINESE, "/metrics").encode()
     assert len(html) + sum(len(asset.body) for asset in assets.assets().values()) < MOST
     assert len(html) + sum(len(asset.gzipped) for asset in assets.assets().values()) < MOST_SENT
 

@@ -82,6 +82,18 @@ def test_buffers_of_rank_0_are_marked(monkeypatch: pytest.MonkeyPatch, *, wrappe
     assert ("_sync_buffers" in vars(model)) == wrapped_since
 
 
+def test_what_a_user_has_put_there_is_called_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of one's own may have replaced the exchange of buffers on its model."""
+    monkeypatch.setitem(sys.modules, "torch", torch_with(2))
+    model, marks = Distributed(), list[int]()
+    own = model._sync_buffers = lambda: "own"  # type: ignore[method-assign]
+    hooks = ddp.hook(SimpleNamespace(model=model), lambda index, _now: marks.append(index))
+    assert hooks is not None
+    assert (model._sync_buffers(), marks) == ("own", [SYNCED])
+    hooks.close()
+    assert model._sync_buffers is own
+
+
 @pytest.mark.parametrize("torch", [None, SimpleNamespace(), torch_with(0), torch_with(1)])
 def test_alone(monkeypatch: pytest.MonkeyPatch, torch: object) -> None:
     """Without a group of several ranks there is nobody to wait for, and no hook."""

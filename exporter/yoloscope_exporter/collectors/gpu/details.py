@@ -174,9 +174,10 @@ def collect(cycle: DeviceCycle) -> None:
         DeviceLost: it does not answer any more.
         DriverGone: nothing does.
     """
+    cycle.publish(catalog.GPU_PART_RATIO, part(cycle))
+    peaks.publish(cycle)
     if cycle.device.parent is not None:
         return
-    peaks.publish(cycle)
     read(READINGS, cycle)
     fields = cycle.fields(FIELDS)
     ecc(cycle)
@@ -187,6 +188,15 @@ def collect(cycle: DeviceCycle) -> None:
     fabric(cycle)
     counts(cycle, fields)
     pcie_spots(cycle)
+
+
+def part(cycle: DeviceCycle) -> float | None:
+    """What the device is of its GPU: all of it, or a MIG instance's compute slices over the most there can be."""
+    if cycle.device.parent is None:
+        return 1.0
+    most = cycle.device.parent.ask(nvml.nvmlDeviceGetMaxMigDeviceCount)
+    attributes = cycle.ask(nvml.nvmlDeviceGetAttributes_v2)
+    return cycle.gauge(attributes and attributes.computeInstanceSliceCount, 1, most, 1 / most) if most else None
 
 
 def counts(cycle: DeviceCycle, fields: dict[int, float]) -> None:
@@ -249,12 +259,13 @@ def retired_pages(cycle: DeviceCycle, fields: dict[int, float]) -> None:
 
 
 def nvlink_errors(cycle: DeviceCycle, fields: dict[int, float]) -> None:
-    """Errors over all NVLinks of the device; generation 5 has other kinds, and counts them on each link."""
+    """Errors over all NVLinks of the device; generation 5 has other kinds, and counts them on each link.
+
+    A driver may answer the older questions for it as well; of a kind that both have, its own count is told.
+    """
     found = {kind: _errors(cycle, fields, *sources) for kind, sources in NVLINK_KINDS.items()}
-    totals = {field for ids, _ in NVLINK_KINDS.values() for field in ids}
-    if cycle.device.refused.issuperset(totals) and not any(found.values()):
-        counted = cycle.link_fields(LINK_KINDS.values(), int(fields.get(LINKS, 0)))
-        found = {kind: [counted[field]] for kind, field in LINK_KINDS.items() if field in counted}
+    counted = cycle.link_fields(LINK_KINDS.values(), int(fields.get(LINKS, 0)))
+    found |= {kind: [counted[field]] for kind, field in LINK_KINDS.items() if field in counted}
     for kind, counts in found.items():
         total = sum(counts) if counts else None
         cycle.publish(catalog.GPU_NVLINK_ERRORS_TOTAL, cycle.counter(f"nvlink {kind}", total), kind)

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 
 def settled(advice: Advice, s: Signals) -> Advice:
-    """The same without arguments that change nothing: those in use already, those that Ultralytics caps or ignores."""
-    capped = _within_cap(advice, s)
+    """The same without arguments that change nothing: those in use already, those that Ultralytics caps or ignores.
+
+    Of what the rank does: a prediction has other arguments than a training, and other defaults.
+    """
+    capped = replace(advice, predicts=True) if s.predicts else _within_cap(advice, s)
     kept = {name: value for name, value in capped.arguments.items() if not _is_idle(name, value, s)}
     checks = dict.fromkeys((*capped.checks, "no argument in use already", "none that is ignored"))
     if advice.arguments and not kept:
@@ -56,7 +59,9 @@ def _is_idle(name: str, value: Value, s: Signals) -> bool:
 
 
 def _is_ignored(name: str, value: Value, s: Signals) -> bool:
-    """Ultralytics refuses it, or sets it back, in this run."""
+    """Ultralytics refuses it, or sets it back, in this run; of a prediction no argument that is advised."""
+    if s.predicts:
+        return False
     if not ultralytics.knows(s.facts.get("ultralytics", ""), name):
         return True
     several = s.get(Signals.world_size, 1) > 1

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.settings import number
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.prediction import CALLBACKS, PRINTING, SAVING
 from yoloscope_exporter.diagnosis.ultralytics_arguments import (
     PREDICT_DEFAULTS,
     READ_AT_ONCE,
     READ_AT_ONCE_SINCE,
-    parsed,
     version_of,
     without_cuda,
 )
@@ -35,18 +35,13 @@ def _without(s: Signals, share: float) -> Forecast | None:
     return forecast.saved(s.numbers.get(Signals.predict_images_per_second.name), share, spread=0.0)
 
 
-def _fact(s: Signals, name: str) -> float:
-    value = parsed(s.facts[name]) if name in s.facts else PREDICT_DEFAULTS[name]
-    return float(value) if isinstance(value, (int, float)) else float(PREDICT_DEFAULTS[name])
-
-
 def lighter_source(s: Signals) -> Advice:
     """Fewer frames of a video, or files that are read at once."""
     share = _without(s, s.predict_source_share)
     if s.facts.get("source") == "video":
-        stride = int(_fact(s, "vid_stride"))
+        stride = int(number("vid_stride", s))
         note = text("or give it smaller frames (ffmpeg -vf scale=1280:-2), from a local disk")
-        return Advice({"vid_stride": max(2 * stride, 2)}, note=note, forecast=share, predicts=True)
+        return Advice({"vid_stride": max(2 * stride, 2)}, note=note, forecast=share)
     if s.facts.get("source") == "files":
         threads = version_of(s.facts.get("ultralytics", "")) >= READ_AT_ONCE_SINCE
         helps = threads and s.get(Signals.predict_batch_size) < READ_AT_ONCE and not _one_by_one(s)
@@ -55,8 +50,8 @@ def lighter_source(s: Signals) -> Advice:
             "or read ahead in threads of your own and pass arrays",
             at_once=text("batch=8 reads eight files at once, on three CPUs or more; ") if helps else "",
         )
-        return Advice(note=note, forecast=share, predicts=True)
-    return Advice(note=text("prepare the next images in a thread of your own meanwhile"), forecast=share, predicts=True)
+        return Advice(note=note, forecast=share)
+    return Advice(note=text("prepare the next images in a thread of your own meanwhile"), forecast=share)
 
 
 def prepared_images(s: Signals) -> Advice:
@@ -65,7 +60,7 @@ def prepared_images(s: Signals) -> Advice:
     note = text("pass tensors (BCHW, RGB, 0 to 1) that threads of your own prepare meanwhile")
     if s.facts.get("task") == "classify":
         note = text("scale the images down beforehand, or in threads of your own: a classifier takes them in full size")
-    return Advice(note=note, forecast=share, predicts=True)
+    return Advice(note=note, forecast=share)
 
 
 def fewer_boxes(s: Signals) -> Advice:
@@ -73,12 +68,12 @@ def fewer_boxes(s: Signals) -> Advice:
     if s.has(Signals.predict_detections) and s.predict_detections < 1:
         return Advice(note=_without_boxes(s), predicts=True)
     arguments: dict[str, Value] = {}
-    if _fact(s, "conf") < PREDICT_DEFAULTS["conf"] and s.facts.get("mode") != "track":  # trackers use the faint ones
+    if number("conf", s) < PREDICT_DEFAULTS["conf"] and s.facts.get("mode") != "track":  # trackers use the faint ones
         arguments["conf"] = PREDICT_DEFAULTS["conf"]
-    if s.get(Signals.predict_detections) >= _FEWER and _fact(s, "max_det") > _FEWER:
+    if s.get(Signals.predict_detections) >= _FEWER and number("max_det", s) > _FEWER:
         arguments["max_det"] = _FEWER
     note = text("name only the classes that you need (classes=)")
-    return Advice(arguments, note=note, forecast=_without(s, s.predict_postprocess_share), predicts=True)
+    return Advice(arguments, note=note, forecast=_without(s, s.predict_postprocess_share))
 
 
 def _without_boxes(s: Signals) -> str:
@@ -96,20 +91,20 @@ def less_between(s: Signals) -> Advice:
     share, part = _without(s, s.predict_own_share), s.names.get("own_part", "")
     if part == SAVING:
         arguments: dict[str, Value] = dict.fromkeys(s.facts.get("saves", "save").split(","), False)
-        return Advice(arguments, note=text("keep the results as numbers"), forecast=share, predicts=True)
+        return Advice(arguments, note=text("keep the results as numbers"), forecast=share)
     if part == PRINTING:
         note = text("callbacks that hand their work to a thread; verbose=False prints nothing")
-        return Advice(note=note, forecast=share, predicts=True)
+        return Advice(note=note, forecast=share)
     if part == CALLBACKS:
         note = text(
             "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread"
         )
-        return Advice(note=note, forecast=share, predicts=True)
+        return Advice(note=note, forecast=share)
     several = text("pass several images in one call; ") if _one_by_one(s) else ""
     note = text(
         "{several}do your own work in a thread or process of its own while the next batch is predicted", several=several
     )
-    return Advice(note=note, forecast=share, predicts=True)
+    return Advice(note=note, forecast=share)
 
 
 def _one_by_one(s: Signals) -> bool:
@@ -120,25 +115,21 @@ def _one_by_one(s: Signals) -> bool:
 def larger_inference_batch(s: Signals) -> Advice:
     """More images at once; results come later then, and take memory all at once without `stream=True`."""
     if s.facts.get("source") in _IN_MEMORY or _one_by_one(s):
-        return Advice(
-            note=text("pass several images in one call, as a list: batch= is for folders and video"), predicts=True
-        )
+        return Advice(note=text("pass several images in one call, as a list: batch= is for folders and video"))
     size = min(max(round(s.predict_batch_size * TIMES), TIMES), MOST_IMAGES)
     arguments: dict[str, Value] = {"batch": size}
     if s.facts.get("stream", "").lower() == "false":
         arguments["stream"] = True
     note = text("an exported model takes the batch it was exported with (dynamic=True for any)")
-    return Advice(arguments, note=note, predicts=True)
+    return Advice(arguments, note=note)
 
 
 def half_precision(s: Signals) -> Advice:
     """FP16, in the call for a PyTorch model, in the export for others."""
     if s.facts.get("format", "pt") == "pt":
         note = text("or export once: yolo export format=engine half=True")
-        return Advice({"half": True}, note=note, predicts=True)
-    return Advice(
-        note=text("export it again: yolo export format={format} half=True", format=s.facts["format"]), predicts=True
-    )
+        return Advice({"half": True}, note=note)
+    return Advice(note=text("export it again: yolo export format={format} half=True", format=s.facts["format"]))
 
 
 def other_format(s: Signals) -> Advice | None:
@@ -146,6 +137,4 @@ def other_format(s: Signals) -> Advice | None:
     if s.facts.get("format") != "pt":
         return None
     on_cpu = without_cuda(s.facts.get("device", "cpu"))
-    return Advice(
-        note=text("faster still: yolo export format={format}", format="openvino" if on_cpu else "engine"), predicts=True
-    )
+    return Advice(note=text("faster still: yolo export format={format}", format="openvino" if on_cpu else "engine"))

@@ -9,22 +9,28 @@ from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
 
 def in_use(name: str, s: Signals) -> Value | None:
     """The argument's value in this run, the default where the run does not say; None where neither is known."""
-    if name == "batch":
+    if name == "batch" and not s.predicts:
         reduced = s.get(Signals.batch_reductions) > 0  # what was asked for is another one than what is used
         return global_batch(s, int(s.batch_size)) if s.has(Signals.batch_size) and not reduced else None
     fact = s.facts.get("amp_asked" if name == "amp" and "amp_asked" in s.facts else name)
-    return ultralytics.DEFAULTS.get(name) if fact is None else ultralytics.parsed(fact)
+    return _defaults(s).get(name) if fact is None else ultralytics.parsed(fact)
 
 
 def number(name: str, s: Signals) -> float:
     """The same where only a number will do."""
     value = in_use(name, s)
-    return float(value) if isinstance(value, (int, float)) else float(ultralytics.DEFAULTS[name])
+    return float(value) if isinstance(value, (int, float)) else float(_defaults(s)[name])
+
+
+def _defaults(s: Signals) -> Mapping[str, Value]:
+    return ultralytics.PREDICT_DEFAULTS if s.predicts else ultralytics.DEFAULTS
 
 
 def image_size(s: Signals) -> float:

@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 
 def _is_straggler(s: Signals, t: Thresholds) -> bool:
     if s.names.get("lag_phase") == "other":
-        return False  # a residual: up to Ultralytics 8.3.217 the wait for rank 0, which validates alone
+        return False  # a residual, as of what rank 0 alone does at the beginning, has no cause that could be told
     slower = s.lag >= t.lag and s.peer_exposed_share >= t.peer_exposed_share
     last = slower and s.get(Signals.exposed_share) <= s.peer_exposed_share
-    return last and not _all_wait_for_data(s, t) and not _one_slow_batch(s, t)
+    return last and _is_waited_for(s, t) and not _all_wait_for_data(s, t) and not _one_slow_batch(s, t)
+
+
+def _is_waited_for(s: Signals, t: Thresholds) -> bool:
+    """What it takes longer, the others are seen to wait for, in its steps.
+
+    Up to Ultralytics 8.3.217 rank 0 validates alone: who waits for that, or comes late from it, is no straggler.
+    """
+    return s.get(Signals.waited_for_seconds) >= t.lag_covered * (s.local_seconds - s.peer_local_seconds)
 
 
 def _one_slow_batch(s: Signals, t: Thresholds) -> bool:
@@ -104,14 +112,15 @@ RULES = (
         name="straggler",
         title="This rank holds the others up",
         severity=WARNING,
-        requires="own time per batch beside that of all other ranks, and their wait",
+        requires="own time per batch beside that of all other ranks, and their wait for it",
         confused_with={
             "communication_bound": "all ranks wait alike",
             "loader_workers": "all loaders are slow, and one is behind by chance",
+            "validation_bound": "rank 0 validates alone: the others wait between epochs, and not in its steps",
         },
         needs=(Signals.lag, Signals.peer_exposed_share),
         when=_is_straggler,
-        thresholds=("lag", "peer_exposed_share", "stall_seconds"),
+        thresholds=("lag", "lag_covered", "peer_exposed_share", "stall_seconds"),
         evidence=_straggler_evidence,
         cause="every rank waits for the slowest one when gradients are reduced",
         verify="nvidia-smi dmon on its node: a waiting GPU shows 100 % at little power, the slow one does not",

@@ -134,7 +134,7 @@ class Signals(
             `slow_phase`, `slow_file`, `neighbours`, `hang` (a sentence) and its facts as `hang_culprit`,
             `hang_process`, `hang_doing` ..., and how the rank ended: `end_exception`, `end_message`, `end_signal` ...,
             with its job, its GPU (`death_gpu`) and that one's `xid`.
-        local: seconds per batch by step phase, for the comparison of ranks.
+        local: seconds per batch by phase, for the comparison of ranks.
         predicts: whether it is no training: a process that predicts, validates on its own or exports.
     """
 

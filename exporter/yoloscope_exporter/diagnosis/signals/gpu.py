@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: Metrics of the node that these signals are computed from.
 METRICS = (
     catalog.GPU_INFO,
+    catalog.GPU_PART_RATIO,
     catalog.GPU_UP,
     catalog.GPU_UTILIZATION_RATIO,
     catalog.GPU_BUSY_SECONDS_TOTAL,
@@ -212,7 +213,13 @@ def held_idle(window: Window, long: Window, limits: Thresholds) -> tuple[Numbers
         return {}, {}
     idle = sorted(name for name, share in known.items() if share < limits.held_idle)
     names = {"held_idle": ", ".join(idle), "held_by": joined((one for name in idle for one in held[name]), ", ")}
-    return {GpuSignals.held_idle_gpus: float(len(idle))}, names
+    return {GpuSignals.held_idle_gpus: sum((part_of_gpu(window, name) for name in idle), 0.0)}, names
+
+
+def part_of_gpu(window: Window, name: str) -> float:
+    """What a GPU counts where GPUs are counted: a MIG instance less than one. One where that was never told."""
+    points = window.points(catalog.GPU_PART_RATIO, name)
+    return points[-1][1] if points else 1.0
 
 
 def _age(window: Window, metric: Metric, labels: Labels) -> float:

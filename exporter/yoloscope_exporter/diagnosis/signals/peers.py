@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.diagnosis.signals.step import PAUSES
 from yoloscope_exporter.measures import ranks
 from yoloscope_exporter.measures.thresholds import DEFAULTS
+from yoloscope_exporter.measures.training import STEP_PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 #: States of a rank in which the others may wait for it: up to Ultralytics 8.3.217 only rank 0 validates.
-PAUSED = ("setup", "validate", "checkpoint")
+PAUSED = ("setup", *PAUSES)
 
 
 class PeerSignals:
@@ -42,6 +44,10 @@ class PeerSignals:
     waited_share = Signal("share of the window in which another rank did not train, and this one was told to")
     peer_slow_batch_seconds = Signal("time that one batch of another rank in the window took beyond the usual")
     peer_memory_used_share = Signal("median share of device memory in use on the GPUs of the other ranks")
+    waited_for_seconds = Signal(
+        "how much longer the other ranks wait for peers in a batch than this one (mean), in seconds, less what it "
+        "validates or saves longer than they do"
+    )
     peer_exposed_share = Signal("share of step time the other ranks wait for gradients (median)")
     least_exposed_share = Signal(
         "the same of the rank of the run that waits least, itself included, of those that are seen: what the exchange "
@@ -86,15 +92,19 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
     numbers |= {
         PeerSignals.peer_local_seconds: theirs,
         PeerSignals.lag: own / theirs - 1 if theirs else None,
+        PeerSignals.waited_for_seconds: -_longer(one, others, "backward_exposed")
+        - max(_longer(one, others, *PAUSES), 0.0),
         PeerSignals.peer_exposed_share: _median([s.exposed_share for s in others if s.has(type(s).exposed_share)]),
         PeerSignals.peer_prep_seconds: _median([s.prep_seconds for s in others if s.has(type(s).prep_seconds)]),
     }
-    excess = {
-        phase: value - fmean(other.local.get(phase, 0.0) for other in others)
-        for phase, value in one.local.items()
-        if phase != "backward_exposed"
-    }
-    return one.with_numbers(numbers, {"lag_phase": max(excess, key=lambda phase: excess[phase])})
+    own_phases = [phase for phase in STEP_PHASES if phase in one.local and phase != "backward_exposed"]
+    return one.with_numbers(numbers, {"lag_phase": max(own_phases, key=lambda phase: _longer(one, others, phase))})
+
+
+def _longer(one: Signals, others: Sequence[Signals], *phases: str) -> float:
+    """Seconds of a batch that a rank is longer in these phases than the mean of the others."""
+    own, *theirs = (sum(s.local.get(phase, 0.0) for phase in phases) for s in (one, *others))
+    return own - fmean(theirs)
 
 
 def _together(everybody: Sequence[Signals]) -> Numbers:

@@ -25,7 +25,7 @@ class StepSignals:
     """Times and shares of a step."""
 
     batches = Signal("training batches in the window")
-    images_per_second = Signal("training images per second of step time")
+    images_per_second = Signal("training images per second of training time")
     throughput_spread = Signal("relative standard deviation of images per second over parts of the window")
     step_seconds = Signal("mean time of a batch in seconds, the data wait left out")
     wait_seconds = Signal("mean data wait of a batch in seconds")
@@ -47,6 +47,8 @@ class StepSignals:
     goodput = Signal("share of the window's wall time spent in forward, backward and optimizer")
 
 
+#: Phases of a training that are no part of its steps, in which ranks may wait for one that is in them.
+PAUSES = ("validate", "checkpoint")
 #: All of a step that is measured and is no computing.
 _PARTS = (training.DATA_WAIT, training.COPY, training.PREPROCESS, training.CALLBACKS, training.EXPOSED)
 
@@ -107,10 +109,10 @@ def validation_parts(v: View) -> dict[str, str]:
 
 
 def batch_seconds(v: View) -> dict[str, float]:
-    """Mean seconds of a batch by step phase, for the comparison of ranks."""
+    """Mean seconds of a batch by phase, the pauses between epochs included, for the comparison of ranks."""
     batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     increases = v.now.increases(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank)
     grown = {labels[2]: value for labels, value in increases.items()}
-    phases = {phase: grown[phase] / batches for phase in STEP_PHASES if phase in grown} if batches else {}
+    phases = {phase: grown[phase] / batches for phase in (*STEP_PHASES, *PAUSES) if phase in grown} if batches else {}
     wait = v.measure(training.WAIT)
     return phases if wait is None else phases | {"data_wait": wait}

@@ -136,10 +136,10 @@ class View:
 def view_of(short: Window, long: Window, run: str, rank: str, machine: Callable[[Window], Machine]) -> View:
     """The windows of one rank: the shortest one with enough batches, none reaching back before the rank was seen."""
     facts = _facts(short, run, rank)
-    now = _sampled(_widened(short, long, run, rank), run, rank)
+    now = sampled(_widened(short, long, run, rank), run, rank)
     gpu = next((labels[2] for labels in short.current(catalog.TRAIN_DEVICE_INFO, run, rank)), "")
     return View(
-        run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now), short, machine
+        run, rank, state(short, run, rank), facts, gpu, now, sampled(long, run, rank), machine(now), short, machine
     )
 
 
@@ -149,7 +149,7 @@ def state(window: Window, run: str, rank: str) -> str:
     return next((labels[2] for labels, value in values.items() if value == 1), "")
 
 
-def _sampled(window: Window, run: str, rank: str) -> Window:
+def sampled(window: Window, run: str, rank: str) -> Window:
     """The window from its first sample of the rank on: before that there was no run, or a gap."""
     points = window.points(catalog.TRAIN_UP, run, rank)
     return window.since(points[0][0]) if points else window

@@ -9,13 +9,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from yoloscope_exporter.language.zh_cn import commands, diagnosis, documents, output
+from yoloscope_exporter.language.zh_cn import commands, diagnosis, documents, measures, notebook, output, page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TEXTS: Final[Mapping[str, str]] = MappingProxyType(
-    {**documents.TEXTS, **commands.TEXTS, **output.TEXTS, **diagnosis.TEXTS}
-)
+#: By kind: each text stands in one of them.
+FILES: Final = (commands, diagnosis, documents, measures, notebook, output, page)
+TEXTS: Final[Mapping[str, str]] = MappingProxyType({key: told for file in FILES for key, told in file.TEXTS.items()})
 #: Those that may come as finished English: what labels and JSON tell of a diagnosis, and help of a family of options.
 RECOGNISED: Final[Mapping[str, str]] = MappingProxyType({**commands.TEXTS, **diagnosis.TEXTS})

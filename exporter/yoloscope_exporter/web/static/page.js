@@ -1,9 +1,9 @@
 // The live page: shows what /api/v1/events tells. Text from elsewhere is only ever set as text, never as markup.
 
 const config = JSON.parse(document.body.dataset.config)
-const words = config.words
+/** A text in the page's language, its `{name}`s filled in: English stands here, its Chinese in `language/zh_cn/page.py`. */
+const say = (english, values = {}) => (config.texts[english] ?? english).replace(/\{(\w+)\}/g, (_, name) => values[name])
 const $ = (id) => document.getElementById(id)
-const fill = (text, ...values) => text.replace(/\{\}/g, () => values.shift())
 const inOrder = (a, b) => a.length - b.length || (a < b ? -1 : 1)
 
 const make = (tag, properties = {}, ...children) => {
@@ -69,7 +69,7 @@ const emptyLines = () => ({ times: [], lines: new Map() })
 const past = { run: emptyLines(), gpus: emptyLines() }
 const view = { minutes: 60, zoom: null, run: '', find: '', seconds: 3600, end: '', days: false, rank: '', events: [], drawn: false }
 /** Time ranges that a Prometheus may be asked for, in seconds. */
-const [SHORTEST, LONGEST] = config.range
+const [SHORTEST, LONGEST] = config.range ?? [0, Infinity]
 const readAddress = () => {
   const query = new URLSearchParams(location.search)
   const seconds = Math.min(Math.max(Number(query.get('seconds')) || 3600, SHORTEST), LONGEST)
@@ -111,21 +111,21 @@ const showRuns = (message) => {
   $('no-runs').hidden = message.total > 0
   put($('runs'), message.runs.map((run) => {
     const parts = [run.state_text]
-    if (run.epoch && run.epochs) parts.push(fill(words.js_epoch, run.epoch, run.epochs))
-    if (run.remaining_seconds !== undefined) parts.push(fill(words.js_left, duration(run.remaining_seconds)))
-    if (run.images_per_second) parts.push(fill(words.js_images, figures(run.images_per_second)))
+    if (run.epoch && run.epochs) parts.push(say('epoch {epoch} of {epochs}', run))
+    if (run.remaining_seconds !== undefined) parts.push(say('ETA {time}', { time: duration(run.remaining_seconds) }))
+    if (run.images_per_second) parts.push(say('{rate} images/s', { rate: figures(run.images_per_second) }))
     const link = make('a', { href: address(run.run), className: severityOf(run), data: { run: run.run }, title: run.run },
       make('b', {}, make('i', { className: `state-${run.state}`, ariaHidden: 'true' }), run.run),
       make('span', { className: 'line' }, parts.map((part) => part.replaceAll(' ', '\u00a0')).join(' · ')))
     if (run.run === message.asked) link.setAttribute('aria-current', 'true')
     if (run.epochs) link.append(track(run.epoch / run.epochs, `state-${run.state}`))
-    link.append(make('span', { className: 'line' }, run.verdict ? `${run.verdict}: ${run.title}` : words.no_verdict))
+    link.append(make('span', { className: 'line' }, run.verdict ? `${run.verdict}: ${run.title}` : say('No verdict yet.')))
     return make('li', {}, link)
   }))
   const more = message.matching - message.runs.length
   $('finding').hidden = message.total <= MANY && !more && !view.find
-  const none = message.total && !message.matching ? words.no_match : ''
-  text($('more-runs'), more > 0 ? fill(words.js_more_runs, more) : none)
+  const none = message.total && !message.matching ? say('No run has all of these words.') : ''
+  text($('more-runs'), more > 0 ? say('{count} more runs are not listed; find them by name, state or verdict.', { count: more }) : none)
 }
 /** Runs among which one has to be looked for. */
 const MANY = 12
@@ -169,22 +169,22 @@ const anew = () => {
 const entry = (term, value) => value ? [make('dt', {}, term), make('dd', {}, value)] : []
 const verdict = (one) => {
   const fix = make('div', { className: 'fix' }, make('code', {}, one.fix))
-  if (one.copy) fix.append(make('button', { type: 'button', className: 'copy', data: { copy: one.copy } }, words.copy))
+  if (one.copy) fix.append(make('button', { type: 'button', className: 'copy', data: { copy: one.copy } }, say('Copy')))
   const ranks = one.ranks.filter(Boolean)
   return make('article', { className: `verdict severity-${one.severity}` },
     make('h3', {}, `${one.name}: ${one.title}`),
     make('p', { className: 'soft' }, make('i', { ariaHidden: 'true' }), one.severity_text,
-      ranks.length && view.ranks > 1 ? ` · ${fill(words.js_ranks, ranks.join(', '))}` : ''),
-    make('dl', {}, ...entry(words.evidence, one.evidence), ...entry(words.cause, one.cause),
-      ...entry(words.fix, one.fix && fix), ...entry(words.forecast, one.gain),
-      ...entry(words.effect, one.effect.join(', ')), ...entry(words.verify, one.verify && make('code', {}, one.verify))))
+      ranks.length && view.ranks > 1 ? ` · ${say('rank {rank}', { rank: ranks.join(', ') })}` : ''),
+    make('dl', {}, ...entry(say('Evidence'), one.evidence), ...entry(say('Cause'), one.cause),
+      ...entry(say('Fix'), one.fix && fix), ...entry(say('Forecast'), one.gain),
+      ...entry(say('Changes'), one.effect.join(', ')), ...entry(say('Verify'), one.verify && make('code', {}, one.verify))))
 }
 document.addEventListener('click', async (event) => {
   const button = event.target.closest('button.copy')
   if (!button) return
   await copied(button.dataset.copy)
-  button.textContent = words.copied
-  setTimeout(() => { button.textContent = words.copy }, 2000)
+  button.textContent = say('Copied')
+  setTimeout(() => { button.textContent = say('Copy') }, 2000)
 })
 const copied = async (value) => {
   if (navigator.clipboard) {
@@ -201,7 +201,7 @@ const showRun = (message) => {
   const run = message.run
   $('run').hidden = !run && !message.asked
   if (!run) {
-    text($('run-title'), message.asked ? fill(words.js_gone, message.asked) : '')
+    text($('run-title'), message.asked ? say('The run {run} is not here any more.', { run: message.asked }) : '')
     for (const id of ['facts', 'verdicts', 'anatomy', 'parts', 'side', 'hang']) $(id).hidden = true
     return
   }
@@ -213,12 +213,12 @@ const showRun = (message) => {
   const setup = run.rank.find((rank) => rank.setup_stage)
   if (setup) {
     const done = setup.setup_progress === undefined ? '' : ` ${units.ratio(setup.setup_progress)}`
-    facts.unshift(fill(words.js_setup, setup.setup_stage + done))
+    facts.unshift(say('set-up: {stage}', { stage: setup.setup_stage + done }))
   }
   text($('facts'), [run.state_text, ...facts].join(' · '))
   $('hang').hidden = !run.hang
   text($('hang'), run.hang ?? '')
-  const none = message.diagnosis ? words.no_verdict : words.no_diagnosis
+  const none = message.diagnosis ? say('No verdict yet.') : say('The diagnosis is switched off.')
   put($('verdicts'), run.verdicts.length ? run.verdicts.map(verdict) : [make('p', { className: 'soft' }, none)])
   showAnatomy(run)
   showRanks(run)
@@ -238,13 +238,13 @@ const showAnatomy = (run) => {
   }))
   put($('bars'), [bar])
   put($('phases'), [
-    row('th', [words.phase, words.time, words.share], 1),
+    row('th', [say('Phase'), say('Time'), say('Share')], 1),
     make('tbody', {}, ...phases.filter((one) => one.share >= 0.005).map((one) => make('tr', {},
       make('th', { scope: 'row' }, make('i', { className: `phase-${one.phase}`, ariaHidden: 'true' }), one.phase),
       make('td', { className: 'n' }, units.seconds(one.seconds)), make('td', { className: 'n' }, units.ratio(one.share))))),
   ])
   const rank = run.rank.find((one) => one.rank === view.rank)
-  const queue = rank?.queue_capacity ? fill(words.js_queue, rank.queue_depth ?? '?', rank.queue_capacity) : ''
+  const queue = rank?.queue_capacity ? say('{ready} of {capacity} batches ready', { ready: rank.queue_depth ?? '?', capacity: rank.queue_capacity }) : ''
   text($('queue'), queue)
 }
 const row = (tag, cells, numbers = cells.length) => make('thead', {}, make('tr', {}, ...cells.map((cell, place) =>
@@ -259,7 +259,7 @@ const showRanks = (run) => {
   if (run.rank.length < 2) return
   const columns = config.columns.filter((column) => run.rank.some((rank) => rank[column.name] !== undefined))
   put($('ranks'), [
-    row('th', [words.rank, words.state, ...columns.map((column) => column.title)], 2),
+    row('th', [say('rank'), say('state'), ...columns.map((column) => column.title)], 2),
     make('tbody', {}, ...run.rank.map((rank) => make('tr', {}, make('th', { scope: 'row' }, rank.rank),
       make('td', {}, make('i', { className: `state-${rank.state}`, ariaHidden: 'true' }), rank.state_text),
       ...columns.map((column) => make('td', { className: 'n' }, shown(rank[column.name], column.unit)))))),
@@ -270,23 +270,23 @@ const showRanks = (run) => {
 
 const showGpus = (node) => {
   $('no-gpus').hidden = node.gpus.length > 0
-  text($('more-nodes'), node.nodes_left_out ? fill(words.js_more_nodes, node.nodes_left_out) : '')
+  text($('more-nodes'), node.nodes_left_out ? say('GPUs of {count} more nodes are not shown.', { count: node.nodes_left_out }) : '')
   put($('node-verdicts'), node.verdicts.map(verdict))
   put($('gpus'), node.gpus.map((gpu) => {
     const rows = []
     const add = (term, value, share, mark) => {
       if (value !== '') rows.push(make('dt', {}, term), make('dd', {}, value, share === undefined ? null : track(share, mark)))
     }
-    if (!gpu.up) add(words.state, words.gpu_lost)
-    add(words.utilization, shown(gpu.gpu_busy, 'ratio'), gpu.gpu_busy, 'state-train')
+    if (!gpu.up) add(say('state'), say('does not answer'))
+    add(say('Utilization'), shown(gpu.gpu_busy, 'ratio'), gpu.gpu_busy, 'state-train')
     const { memory_used_bytes: used, memory_total_bytes: total } = gpu
-    if (total) add(words.memory, used === undefined ? '' : `${shown(used, 'bytes')} / ${shown(total, 'bytes')}`, used / total, 'phase-h2d')
-    else if (gpu.up) add(words.memory, words.shared_memory)
+    if (total) add(say('GPU memory'), used === undefined ? '' : `${shown(used, 'bytes')} / ${shown(total, 'bytes')}`, used / total, 'phase-h2d')
+    else if (gpu.up) add(say('GPU memory'), say('shares the memory of the node'))
     const limit = gpu.power_limit_watts
-    add(words.power, gpu.power === undefined ? '' : shown(gpu.power, 'watts') + (limit ? ` / ${shown(limit, 'watts')}` : ''), limit ? gpu.power / limit : undefined, 'phase-data_wait')
-    add(words.temperature, shown(gpu.temperature, 'celsius'))
-    if (gpu.up) add(words.throttled, gpu.throttled.join(', ') || words.not_throttled)
-    for (const { run, rank } of gpu.trains) add(words.runs, fill(words.js_trains, run, rank))
+    add(say('Power'), gpu.power === undefined ? '' : shown(gpu.power, 'watts') + (limit ? ` / ${shown(limit, 'watts')}` : ''), limit ? gpu.power / limit : undefined, 'phase-data_wait')
+    add(say('Temperature'), shown(gpu.temperature, 'celsius'))
+    if (gpu.up) add(say('Throttled'), gpu.throttled.join(', ') || say('not throttled'))
+    for (const { run, rank } of gpu.trains) add(say('Runs'), say('{run}, rank {rank}', { run, rank }))
     return make('li', { className: gpu.up ? 'tile' : 'tile lost' },
       make('h3', {}, `GPU ${gpu.gpu}${gpu.name ? ` · ${gpu.name}` : ''}`), make('dl', {}, ...rows))
   }))
@@ -298,7 +298,7 @@ const showEvents = (events, full) => {
   $('no-events').hidden = view.events.length > 0
   put($('events'), view.events.toReversed().map((event) => make('li', { className: `severity-${event.severity}` },
     make('time', { dateTime: new Date(1000 * event.time).toISOString() }, moment(event.time)),
-    make('span', {}, make('i', { ariaHidden: 'true' }), [event.run, event.rank && fill(words.js_ranks, event.rank), event.text].filter(Boolean).join(' · ')))))
+    make('span', {}, make('i', { ariaHidden: 'true' }), [event.run, event.rank && say('rank {rank}', event), event.text].filter(Boolean).join(' · ')))))
 }
 
 // --- charts ----------------------------------------------------------------------------------------------------------
@@ -308,8 +308,8 @@ const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power)
 const labelOf = (line, chart) => {
   const { rank, worker, ...others } = line.labels
   const parts = Object.entries(others).map(([name, value]) => name === 'gpu' ? `GPU ${value}` : value)
-  if (rank !== undefined && worker === undefined && (view.ranks > 1 || !parts.length)) parts.unshift(`${words.rank} ${rank}`)
-  if (worker !== undefined) parts.push(`${words.worker} ${worker}`)
+  if (rank !== undefined && worker === undefined && (view.ranks > 1 || !parts.length)) parts.unshift(`${say('rank')} ${rank}`)
+  if (worker !== undefined) parts.push(`${say('worker')} ${worker}`)
   if (chart.names.length > 1) parts.unshift(chart.names_told[line.name])
   return parts.join(' · ') || chart.title
 }
@@ -393,7 +393,7 @@ const options = (chart, lines) => {
         : { ...axis, size: 70, ...(chart.unit === 'bytes' ? { incrs: BINARY } : {}), values: (_, splits) => splits.map((value) => shown(value, chart.unit)) },
     ],
     series: [
-      { label: words.now, value: (plot, time) => moment(time || plot.data[0].at(-1)) },
+      { label: say('at'), value: (plot, time) => moment(time || plot.data[0].at(-1)) },
       ...lines.map((line, place) => ({
         label: line.label, stroke: colour(heat ? 1 : place), fill: chart.kind === 'growth' ? colour(place) : undefined, width: 1.5,
         spanGaps: false, points: { show: false }, 
@@ -446,8 +446,8 @@ const draw = (chart) => {
   text(chart.summary, lines.slice(0, 8).map(({ label, values }) => {
     const known = values.filter((value) => value !== null)
     if (!known.length) return ''
-    const told = [known.at(-1), Math.min(...known), Math.max(...known)].map((value) => shown(value, chart.unit))
-    return fill(words.js_summary, label, ...told)
+    const [now, least, most] = [known.at(-1), Math.min(...known), Math.max(...known)].map((value) => shown(value, chart.unit))
+    return say('{name}: now {now}, lowest {least}, highest {most}', { name: label, now, least, most })
   }).join('. '))
 }
 const drawAll = () => {
@@ -474,7 +474,7 @@ const range = (seconds, end) => {
 $('between')?.addEventListener('submit', (event) => {
   event.preventDefault()
   const [start, end] = ['from', 'to'].map((id) => new Date($(id).value) / 1000)
-  const wrong = end - start >= SHORTEST && end - start <= LONGEST ? '' : words.js_range
+  const wrong = end - start >= SHORTEST && end - start <= LONGEST ? '' : say('Choose five minutes to 92 days.')
   $('to').setCustomValidity(wrong)
   if (!wrong) range(end - start, end)
   else $('to').reportValidity()
@@ -512,25 +512,32 @@ let heard = performance.now()
 let asked = 0
 let retry = 0
 
+const STATES = {
+  stale: say('No recent samples: the exporter answers, but has not sampled lately. What you see is old.'),
+  lost: say('The exporter does not answer. What you see is old; the page tries again every few seconds.'),
+  password: say('The exporter asks for a password. Reload the page to enter it.'),
+  crowded: say('Too many pages are open; this one waits for a place.'),
+  unreachable: say('Prometheus does not answer as it should. What you see is old; the page tries again every few seconds.'),
+}
 const state = (name, why = '') => {
   document.body.dataset.state = name
-  text($('banner'), [{ live: '', loading: '' }[name] ?? words[name], why].filter(Boolean).join(' '))
+  text($('banner'), [STATES[name], why].filter(Boolean).join(' '))
 }
 const show = (message) => {
   showRuns(message)
   showRun(message)
   showGpus(message.node)
   $('left-out').hidden = !message.left_out
-  text($('left-out'), fill(words.js_left_out, message.left_out))
+  text($('left-out'), say('The history has no room for {count} runs; their charts stay empty.', { count: message.left_out }))
   const lines = (message.history.run?.left_out ?? 0) + (message.history.gpus.left_out ?? 0)
-  text($('more-lines'), lines ? fill(words.js_more_lines, lines) : '')
-  put($('collectors'), [row('th', [words.collector, words.samples], 1), make('tbody', {}, ...message.collectors.map((one) =>
+  text($('more-lines'), lines ? say('{count} more lines are not drawn.', { count: lines }) : '')
+  put($('collectors'), [row('th', [say('collector'), say('samples')], 1), make('tbody', {}, ...message.collectors.map((one) =>
     make('tr', {}, make('th', { scope: 'row' }, one.name), make('td', { className: 'n' }, String(one.samples)))))])
   drawAll()
 }
 const receive = (message) => {
   heard = performance.now()
-  text($('updated'), message.time ? fill(words.js_updated, `${clock(message.time)}${offset(message.time)}`) : words.loading)
+  text($('updated'), message.time ? say('updated {time}', { time: `${clock(message.time)}${offset(message.time)}` }) : say('Loading ...'))
   if (!message.fresh) {
     if (message.problem) state('unreachable', message.problem)
     else state('stale')

@@ -63,3 +63,22 @@ def test_workers_beyond_the_cap_are_not_advised() -> None:
     assert "6 batches" in settled(Advice({"workers": 12}), short).note
     full = one.with_numbers({Signals.workers: 8.0})
     assert settled(Advice({"workers": 12}), full).arguments == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "facts", "kept"),
+    [
+        ({"batch": 8}, {"batch": "8"}, {}),
+        ({"batch": 1}, {}, {}),
+        ({"batch": 16}, {}, {"batch": 16}),
+        ({"conf": 0.25}, {"conf": "0.1"}, {"conf": 0.25}),
+        ({"conf": 0.25}, {}, {}),
+        ({"compile": False}, {}, {"compile": False}),
+    ],
+)
+def test_a_prediction_has_arguments_of_its_own(
+    arguments: dict[str, ultralytics.Value], facts: dict[str, str], kept: dict[str, ultralytics.Value]
+) -> None:
+    """Neither the defaults of a training nor what is set back there are its own."""
+    found = settled(Advice(arguments), Signals("run", "0", "predict", facts=facts, predicts=True))
+    assert (found.arguments, found.predicts) == (kept, True)
