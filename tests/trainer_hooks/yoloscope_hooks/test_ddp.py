@@ -85,11 +85,11 @@ def test_buffers_of_rank_0_are_marked(monkeypatch: pytest.MonkeyPatch, *, wrappe
 def test_what_a_user_has_put_there_is_called_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training of one's own may have replaced the exchange of buffers on its model."""
     monkeypatch.setitem(sys.modules, "torch", torch_with(2))
-    model, marks = Distributed(), list[int]()
+    model, marks = Distributed(), dict[int, float]()
     own = model._sync_buffers = lambda: "own"  # type: ignore[method-assign]
-    hooks = ddp.hook(SimpleNamespace(model=model), lambda index, _now: marks.append(index))
+    hooks = ddp.hook(SimpleNamespace(model=model), marks)
     assert hooks is not None
-    assert (model._sync_buffers(), marks) == ("own", [SYNCED])
+    assert (model._sync_buffers(), list(marks)) == ("own", [SYNCED])
     hooks.close()
     assert model._sync_buffers is own
 
