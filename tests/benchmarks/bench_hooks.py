@@ -3,6 +3,7 @@
 python tests/benchmarks/bench_hooks.py                  # callbacks alone, some seconds
 python tests/benchmarks/bench_hooks.py --end-to-end 8   # eight pairs of real trainings instead, some minutes
 python tests/benchmarks/bench_hooks.py --parts 4        # by part, in real trainings; --against COMMIT in turn with it
+python tests/benchmarks/bench_hooks.py --cold 80        # batches with cold caches, some seconds; --against likewise
 python tests/benchmarks/bench_hooks.py --write          # put the figures into docs/benchmarks.md
 """
 
@@ -29,7 +30,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
 
 import yoloscope_hooks  # noqa: E402
 
-from tests.benchmarks import hook_parts, page  # noqa: E402
+from tests.benchmarks import cold_hooks, hook_parts, page  # noqa: E402
 from tests.trainer_hooks.loop import Loop, Workers  # noqa: E402
 from tests.training import environment, make_dataset, train  # noqa: E402
 
@@ -43,6 +44,7 @@ EPOCH = 500
 ROUNDS = 5
 #: Of a real training.
 EPOCHS, IMAGES = 6, 64
+COLD_ROUNDS, COLD_PACE, COLD_WARM_UP = 2, 0.1, 5  # rounds, seconds, batches
 WARM_UP, DISTURBED = 20, 0.001  # batches at the start of a training, seconds
 
 
@@ -210,6 +212,40 @@ def parts(folder: Path, rounds: int, imgsz: int, against: str) -> dict[str, list
     return found
 
 
+def cold(folder: Path, batches: int, against: str) -> dict[str, list[cold_hooks.Loop]]:
+    """Loops with cold caches, by what they were gone through with."""
+    hooks = {"now": str(ROOT / "trainer_hooks")}
+    if against:
+        hooks = {against: str(_checked_out(against, folder / "against")), **hooks}
+    job = cold_hooks.Job(str(folder), hooks, COLD_ROUNDS, batches, COLD_PACE)
+    done = subprocess.run(
+        [sys.executable, cold_hooks.__file__, json.dumps(asdict(job))], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(done.stdout[-2000:] + done.stderr[-2000:])
+    found: dict[str, list[cold_hooks.Loop]] = {}
+    for line in re.findall("^COLD (.*)$", done.stdout, re.MULTILINE):
+        loop = cold_hooks.Loop(*json.loads(line))
+        found.setdefault(loop.name, []).append(loop)
+    return found
+
+
+def with_cold_caches(found: dict[str, list[cold_hooks.Loop]]) -> str:
+    """The section `Hooks: cold caches`."""
+    some = next(iter(found.values()))
+    command = f"bench_hooks.py --cold {len(some[0].batches)}"
+    lines = [
+        f"## Hooks: cold caches\n\n{page.made_by(command)} Load {os.getloadavg()[1]:.0f} at the end.\n",
+        "| us per batch: mean, median, p90 |" + "".join(f" {part} |" for part in cold_hooks.PARTS),
+        "|---|" + "---|" * len(cold_hooks.PARTS),
+    ]
+    for name, loops in found.items():
+        batches = [one for loop in loops for one in loop.batches[COLD_WARM_UP:] if max(one.values()) < DISTURBED]
+        cells = [_spread([1e6 * one[part] for one in batches]) for part in cold_hooks.PARTS]
+        lines.append(f"| {name} |" + "".join(f" {cell} |" for cell in cells))
+    return "\n".join(lines) + "\n" + COLD_NOTE.format(rounds=len(some), pace=COLD_PACE * 1000)
+
+
 def _checked_out(commit: str, folder: Path) -> Path:
     """The hooks of a commit."""
     command = ["git", "-C", str(ROOT), "archive", commit, "trainer_hooks"]
@@ -290,6 +326,10 @@ yolo11n, batch 8, 2 workers, one thread; trainings in turn in one process, their
 in which a part took 1 ms or more, where the kernel gave the CPU to somebody else. A part is in the figures of the
 batches that had it. Each part has the clock around it in it: an empty function there takes about 4 us.
 """
+COLD_NOTE = """
+{rounds} rounds in turn, {pace:.0f} ms a batch, in which a convolution and a sweep over 16 MB throw out the caches
+before each part; batches in which a part took 1 ms or more are left out.
+"""
 PAIRS = """\
 {pairs} pairs of real trainings on the CPU (yolo11n, 160 px, batch 8: {milliseconds:.0f} ms of CPU per batch), without
 and with hooks in turn, the middle epoch of each:
@@ -311,8 +351,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--end-to-end", type=int, default=0, metavar="PAIRS", help="pairs of real trainings instead")
     parser.add_argument("--parts", type=int, default=0, metavar="ROUNDS", help="real trainings by part instead")
+    parser.add_argument("--cold", type=int, default=0, metavar="BATCHES", help="with cold caches instead")
     parser.add_argument("--imgsz", type=int, default=64, help="of the trainings by part (64)")
-    parser.add_argument("--against", default="", metavar="COMMIT", help="train by part with its hooks, too, in turn")
+    parser.add_argument("--against", default="", metavar="COMMIT", help="with its hooks, too, in turn (by part, cold)")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -322,6 +363,8 @@ def main() -> None:
             section = in_trainings(end_to_end(Path(folder), options.end_to_end))
         elif options.parts:
             section = by_part(parts(Path(folder), options.parts, options.imgsz, options.against), options.imgsz)
+        elif options.cold:
+            section = with_cold_caches(cold(Path(folder), options.cold, options.against))
         else:
             section = per_batch(callbacks_alone(Path(folder)))
     print(section)

@@ -42,6 +42,9 @@ class Workers:
         self._rcvd_idx, self._tasks_outstanding = 0, 16
         self._data_queue = SimpleNamespace(qsize=lambda: 16)
 
+    def _next_data(self) -> dict[str, Any]:
+        return {"img": [0, 1, 2, 3]}
+
 
 class Loader:
     """A loader, by default without workers."""
@@ -60,7 +63,8 @@ class Loader:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Batches of four images."""
-        return iter({"img": [0, 1, 2, 3]} for _ in range(self.batches))
+        iterator = self.iterator or Workers()
+        return iter(iterator._next_data() for _ in range(self.batches))
 
 
 class Loop:

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import catalog
 from yoloscope_record.catalog import STEP_BUCKETS
-from yoloscope_record.file_format import ROWS_AHEAD
+from yoloscope_record.file_format import (
+    ALLOCATED,
+    DATA_WAIT,
+    EPOCH,
+    QUEUE_DEPTH,
+    RESERVED,
+    ROWS_AHEAD,
+    STEP,
+    TIME,
+    WORKER,
+)
 
 from yoloscope_hooks import other_callbacks
 from yoloscope_hooks.counters import BATCHES, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Counters
 from yoloscope_hooks.cuda_memory import UNKNOWN
-from yoloscope_hooks.step_clock import END, START, Gap, HostClock, waited
+from yoloscope_hooks.step_clock import END, START, HostClock, waited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,17 +35,18 @@ if TYPE_CHECKING:
     from yoloscope_hooks.cuda_memory import CudaMemory
     from yoloscope_hooks.guard import Guard
     from yoloscope_hooks.progress import Progress
+    from yoloscope_hooks.step_clock import Step
     from yoloscope_hooks.stream_clock import StreamClock
     from yoloscope_hooks.workers import Queue
 
     Trainer = Any  # duck-typed
-    #: Wall time, start, end, the fields of its Gap, marks of the clock, images, optimizer steps.
-    Batch = tuple[float, float, float, tuple[float, float, float, bool], Any, int, int]
+    #: Wall time, step, images, optimizer steps, depth of the queue before it.
+    Batch = tuple[float, Step, int, int, float]
 
 #: Seconds. Both clocks run alike; only a clock that was set moves them apart, less is a pause between two looks.
 CLOCK_STEP = 0.1
 _SUM = len(STEP_BUCKETS) + 1  # where a histogram's sum is, from its first bucket
-FOLD_SECONDS = 1.0  # batches are added to the counters several at a time: ROWS_AHEAD of them, or what came in this
+FOLD_SECONDS = 2.0  # batches are added to the counters several at a time: ROWS_AHEAD of them, or what came in this
 
 
 class Batches:
@@ -67,12 +78,13 @@ class Batches:
         self._start = self._end = 0.0  # of the batch under way; 0 between batches, and until it has come
         self._own = 0.0  # seconds we took since the last batch ended
         self._callbacks = self._gap_callbacks = 0.0  # seconds others took up to `previous`, and in the gap from there
-        self._first, self._epoch = True, 0.0
-        self._look: Callable[[float], tuple[float, float]] = queue.batch
-        self._append = writer.append
+        self._first = True
+        queue.failed = self._queue_failed
+        self._row, self._append = writer.row, writer.append
+        self._row[ALLOCATED], self._row[RESERVED] = UNKNOWN
         self._wall = time.time() - perf_counter()  # to be added to a moment for Unix time
         self.waiting: list[Batch] = []
-        self._hook_seconds = self._folded = 0.0
+        self._hook_seconds = self._due = 0.0
         self._step = writer.histogram(catalog.TRAIN_STEP_SECONDS, *who)
         self._wait = writer.histogram(catalog.TRAIN_DATA_WAIT_SECONDS, *who)
         self._others = other_callbacks.OtherCallbacks(writer, who)
@@ -88,7 +100,7 @@ class Batches:
         """Batches follow."""
         self._guard("clock", self.clock.epoch)
         self._first, self._start, self._end = True, 0.0, 0.0
-        self._progress.batch, self._epoch = 0, self._progress.epoch + 1.0
+        self._progress.batch, self._row[EPOCH] = 0, self._progress.epoch + 1.0
 
     def start(self, now: float) -> None:
         """A batch has arrived."""
@@ -103,55 +115,65 @@ class Batches:
         if self._start:
             self._start = now
             self._gap_callbacks = self._others.spent(now) - self._callbacks
-            self.clock.mark(START, now)
+            self.clock.marks[START] = now
 
     def _step_ends(self, now: float) -> None:
         """The first callback at the end of a batch is about to be called."""
         if self._start and not self._end:
             self._end = now
             self._callbacks = self._others.spent(now)
-            self.clock.mark(END, now)
+            self.clock.marks[END] = now
 
     def end(self, trainer: Trainer, now: float) -> None:
         """A step is done: write its row, and add up those since the last time if they are many, or long ago.
 
         In a real training nothing that is called here is in the CPU's caches: each call costs microseconds.
         """
-        start, end = self._start, self._end
+        start, end, others, queue = self._start, self._end, self._others, self._queue
         if not start:  # the batch began before the hooks did
             return
         if not end:
-            end, others = now, self._others
+            end = now
             self._callbacks = others.spent(now) if others.running else others.seconds
-            self.clock.mark(END, now)
-        first, callbacks, length = self._first, self._gap_callbacks, start - self.previous
-        if first:
-            self._guard("queue", self._queue.look, trainer)
-        rest, wait = length - callbacks, self._queue.fetched
+        marks = self.clock.taken()
+        callbacks, length, wait = self._gap_callbacks, start - self.previous, queue.fetched
+        first, rest = self._first, length - callbacks
         if first or wait is None or wait > rest:
-            wait = waited(rest, None if first else wait, self._own)
-        try:
-            worker, depth = self._look(end)
-        except Exception as error:  # as Guard does it, which costs another call
-            worker, depth = self._lost(error)
-        due = len(self.waiting) >= ROWS_AHEAD - 1 or now - self._folded >= FOLD_SECONDS
-        allocated, reserved = (due and self.memory and self._guard("memory", self.memory.batch)) or UNKNOWN
-        wall = now + self._wall
-        self._append((wall, wait, end - start, allocated, reserved, worker, depth, self._epoch))
-        gap = length, callbacks, wait, first
-        self.waiting.append((wall, start, end, gap, self.clock.taken(), self.images, self.steps))
+            wait = self._waited(trainer, rest, wait)
+        if queue.fetched:
+            queue.fetched = 0.0
+        waiting, wall, depth = self.waiting, now + self._wall, queue.depth
+        due = now >= self._due or len(waiting) >= ROWS_AHEAD - 1
+        row = self._row
+        if due:
+            row[ALLOCATED], row[RESERVED] = self._memory_now()
+        row[TIME], row[DATA_WAIT], row[STEP] = wall, wait, end - start
+        row[WORKER], row[QUEUE_DEPTH] = queue.worker, depth
+        self._append()
+        step = marks, start, end, (length, callbacks, wait, first)
+        waiting.append((wall, step, self.images, self.steps, depth))
         self._first, self._start, self.previous = False, 0.0, end
         if due:
+            row[ALLOCATED], row[RESERVED] = UNKNOWN
             self.add_up(trainer, now)
         self._own = own = perf_counter() - now
         self._hook_seconds += own
 
-    def _lost(self, error: Exception) -> tuple[float, float]:
+    def _waited(self, trainer: Trainer, rest: float, fetched: float | None) -> float:
+        """How long the step has waited, where it is not simply what the loader took."""
+        if self._first:
+            self._guard("queue", self._queue.look, trainer)
+            fetched = None
+        return waited(rest, fetched, self._own)
+
+    def _memory_now(self) -> tuple[float, float]:
+        """What PyTorch holds on the GPU."""
+        return (self.memory and self._guard("memory", self.memory.batch)) or UNKNOWN
+
+    def _queue_failed(self, error: Exception) -> None:
         """The queue could not be looked at; if it keeps failing it is left alone."""
         self._guard.count("queue", error)
-        if "queue" in self._guard.off:
-            self._look = lambda _: UNKNOWN
-        return UNKNOWN
+        self._queue.looks = "queue" not in self._guard.off
 
     def store_callbacks(self) -> None:
         """Store what other callbacks took."""
@@ -172,17 +194,17 @@ class Batches:
         self._store(now)
 
     def _fold(self) -> None:
-        values, numbers, end_of_step = self._writer.values, self.counters.numbers, self.clock.end
-        wait_slot, step_slot, usual = self._wait, self._step, self._progress.batch_size
-        for _, start, end, gap, marks, images, steps in self.waiting:
-            wait, step = gap[2], end - start
+        values, numbers, usual = self._writer.values, self.counters.numbers, self._progress.batch_size
+        wait_slot, step_slot = self._wait, self._step
+        for _, (_, start, end, (_, _, wait, _)), images, steps, _ in self.waiting:
             values[wait_slot + bisect_left(STEP_BUCKETS, wait)] += 1.0
-            values[step_slot + bisect_left(STEP_BUCKETS, step)] += 1.0
+            values[step_slot + bisect_left(STEP_BUCKETS, end - start)] += 1.0
             values[wait_slot + _SUM] += wait
-            values[step_slot + _SUM] += step
+            values[step_slot + _SUM] += end - start
             numbers[IMAGES] += images or usual
             numbers[OPTIMIZER_STEPS] += steps
-            end_of_step(marks, (start, end), Gap(*gap), numbers)
+        self.clock.end([step for _, step, *_ in self.waiting], numbers)
+        self._guard("queue", self._queue.store, [(step[1], depth) for _, step, _, _, depth in self.waiting])
         if self.waiting:
             numbers[BATCHES] += len(self.waiting)
             numbers[LAST_BATCH] = self.waiting[-1][0]
@@ -190,11 +212,10 @@ class Batches:
             self.waiting.clear()
 
     def _store(self, now: float) -> None:
-        self._guard("queue", self._queue.store)
-        self.counters.numbers[HOOK_SECONDS] = self._hook_seconds
+        self.counters.numbers[HOOK_SECONDS] = self._hook_seconds + self._queue.seconds
         self.counters.store()
         self._writer.count()
-        self._folded = now
+        self._due = now + FOLD_SECONDS
         wall = time.time() - perf_counter()
         if abs(wall - self._wall) > CLOCK_STEP:
             self._wall = wall

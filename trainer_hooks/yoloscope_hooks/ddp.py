@@ -19,13 +19,13 @@ from yoloscope_hooks.step_clock import GRADIENT, SYNCED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Mark = Callable[[int, float], None]
+    from yoloscope_hooks.step_clock import Marks
 
 #: Where DDP asks for the buffers of rank 0; torch has no public place for it.
 _BUFFERS = "_sync_buffers"
 
 
-def hook(trainer: Any, mark: Mark) -> ExitStack | None:
+def hook(trainer: Any, marks: Marks) -> ExitStack | None:
     """Set the hooks under DDP, and return what ends them; None where there are no peers."""
     if not has_peers():
         return None
@@ -34,18 +34,22 @@ def hook(trainer: Any, mark: Mark) -> ExitStack | None:
     if register is None:
         return None
     hooks = ExitStack()
-    hooks.callback(register(lambda _: mark(GRADIENT, perf_counter())).remove)
-    wrap(trainer.model, _BUFFERS, _marking, mark)
+
+    def computed(_: Any) -> None:
+        marks[GRADIENT] = perf_counter()
+
+    hooks.callback(register(computed).remove)
+    wrap(trainer.model, _BUFFERS, _marking, marks)
     hooks.callback(unwrap, trainer.model, _BUFFERS)
     return hooks
 
 
-def _marking(sync: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
+def _marking(sync: Callable[..., Any], marks: Marks) -> Callable[..., Any]:
     """The same with a mark when DDP has the buffers of rank 0."""
 
     def synced(*args: Any, **kwargs: Any) -> Any:
         result = sync(*args, **kwargs)
-        mark(SYNCED, perf_counter())
+        marks[SYNCED] = perf_counter()
         return result
 
     return synced

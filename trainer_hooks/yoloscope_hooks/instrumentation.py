@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from yoloscope_hooks.recorder import Recorder
+    from yoloscope_hooks.step_clock import Marks
 
     Function = Callable[..., Any]
     Trainer = Any  # duck-typed
@@ -67,13 +68,13 @@ def _places(trainer: Trainer) -> tuple[tuple[Any, str, Callable[[Function, Recor
 
 
 def _preparation(function: Function, recorder: Recorder) -> Function:
-    batches, mark = recorder.batches, recorder.batches.clock.mark
-    call = _watching_copies(function, mark) if batches.clock.on_device else function
+    batches, marks = recorder.batches, recorder.batches.clock.marks
+    call = _watching_copies(function, marks) if batches.clock.on_device else function
 
     def preprocess_batch(batch: Any, *args: Any, **kwargs: Any) -> Any:
-        mark(PREPARE, perf_counter())
+        marks[PREPARE] = perf_counter()
         batch = call(batch, *args, **kwargs)
-        mark(FORWARD, perf_counter())
+        marks[FORWARD] = perf_counter()
         try:
             batches.images = batch["img"].shape[0]  # `len` of a tensor is a function of Python
         except Exception:
@@ -83,13 +84,13 @@ def _preparation(function: Function, recorder: Recorder) -> Function:
     return preprocess_batch
 
 
-def _watching_copies(function: Function, mark: Callable[[int, float], None]) -> Function:
+def _watching_copies(function: Function, marks: Marks) -> Function:
     """Mark when the images of a batch go to the device, and when they are there."""
 
     def watched(batch: Any, *args: Any, **kwargs: Any) -> Any:
         if type(batch) is not dict:
             return function(batch, *args, **kwargs)
-        watching = _Copying(batch, mark)
+        watching = _Copying(batch, marks)
         result = function(watching, *args, **kwargs)
         batch.clear()
         batch.update(watching)
@@ -101,9 +102,9 @@ def _watching_copies(function: Function, mark: Callable[[int, float], None]) -> 
 class _Copying(Dict[str, Any]):
     """A batch during preprocess_batch: Ultralytics and its users put the copies where the originals were."""
 
-    def __init__(self, batch: dict[str, Any], mark: Callable[[int, float], None]) -> None:
+    def __init__(self, batch: dict[str, Any], marks: Marks) -> None:
         super().__init__(batch)
-        self._mark, self._arrived = mark, False
+        self._marks, self._arrived = marks, False
 
     def items(self) -> Any:
         """All of it, to be copied one by one: Ultralytics' way since 8.3.200 or so."""
@@ -120,7 +121,7 @@ class _Copying(Dict[str, Any]):
             before = getattr(self.get("img"), "device", None)
             if before is not None and before != getattr(value, "device", before):
                 self._arrived = True
-                self._mark(ARRIVED, perf_counter())
+                self._marks[ARRIVED] = perf_counter()
         super().__setitem__(key, value)
 
     def __reduce__(self) -> Any:
@@ -128,7 +129,7 @@ class _Copying(Dict[str, Any]):
 
     def _leaving(self) -> None:
         if not self._arrived:
-            self._mark(COPY, perf_counter())  # the last time before they have arrived is the one that counts
+            self._marks[COPY] = perf_counter()  # the last time before they have arrived is the one that counts
 
 
 def _images(batch: Any) -> int:
@@ -139,22 +140,22 @@ def _images(batch: Any) -> int:
 
 
 def _loss(function: Function, recorder: Recorder) -> Function:
-    mark = recorder.batches.clock.mark
+    marks = recorder.batches.clock.marks
 
     def scale(*args: Any, **kwargs: Any) -> Any:
-        mark(BACKWARD, perf_counter())
+        marks[BACKWARD] = perf_counter()
         return function(*args, **kwargs)
 
     return scale
 
 
 def _optimizer(function: Function, recorder: Recorder) -> Function:
-    batches, mark = recorder.batches, recorder.batches.clock.mark
+    batches, marks = recorder.batches, recorder.batches.clock.marks
 
     def optimizer_step(*args: Any, **kwargs: Any) -> Any:
-        mark(OPTIMIZER, perf_counter())
+        marks[OPTIMIZER] = perf_counter()
         result = function(*args, **kwargs)
-        mark(OPTIMIZED, perf_counter())
+        marks[OPTIMIZED] = perf_counter()
         batches.steps += 1
         return result
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
     Tensor = Any
 
-PERIOD = 1.0
+PERIOD = 5.0
 _log = logging.getLogger("yoloscope")
 
 
@@ -44,7 +44,7 @@ class Learning:
         self._left_out: set[str] = set()  # names for which the record has no room
 
     def check(self, trainer: Trainer) -> None:
-        """Every few batches: a NaN or infinite loss. On CUDA at the rate of `sample`."""
+        """A NaN or infinite loss of the last batch. On CUDA `sample` finds it."""
         loss = getattr(trainer, "loss", None)
         if loss is not None and not loss.is_cuda and not math.isfinite(loss.item()):
             self._writer.values[self._nonfinite] += 1

@@ -113,7 +113,7 @@ class Recorder:
         self._guard("image_sizes", image_sizes.store, trainer, self._writer, self._who)
         operations: float | None = self._guard("flops", flops.per_image, trainer)
         batches.counters.image_flops = math.nan if operations is None else operations
-        self._ddp = self._guard("ddp", ddp.hook, trainer, batches.clock.mark)
+        self._ddp = self._guard("ddp", ddp.hook, trainer, batches.clock.marks)
         for phase in ("backward_local", "backward_exposed") if self._ddp is None else ("backward",):
             batches.counters.numbers[PHASES.index(phase)] = math.nan  # does not exist here
 
@@ -146,9 +146,9 @@ class Recorder:
     def _add_up(self, trainer: Trainer, now: float) -> None:
         """Store what can wait for several batches, in loops that are warm."""
         sampled = now - self._sampled >= PERIOD
-        self._guard("loss", self.learning.check, trainer)
         if sampled:
             self._sampled = now
+            self._guard("loss", self.learning.check, trainer)
             self._guard("learning", self.learning.sample, trainer)
         if self.learning.copies.event is not None:
             self._guard("learning", self.learning.collect)

@@ -20,13 +20,12 @@ Time is in seconds of any clock: `perf_counter` on the CPU, events of the stream
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, List, NamedTuple, Protocol, Tuple
 
 from yoloscope_record.catalog import PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Seconds(Protocol):
@@ -34,6 +33,12 @@ class Seconds(Protocol):
 
     def __getitem__(self, index: int, /) -> float: ...
     def __setitem__(self, index: int, value: float, /) -> None: ...
+
+
+class Marks(Protocol):
+    """What takes the moments of a step, in seconds of `perf_counter`, by mark."""
+
+    def __setitem__(self, mark: int, now: float, /) -> None: ...
 
 
 START, PREPARE, COPY, ARRIVED, FORWARD, SYNCED, BACKWARD, GRADIENT, OPTIMIZER, OPTIMIZED, END = range(11)
@@ -90,6 +95,7 @@ _CLOSES = {
     (True, True, True): _closes("backward_exposed", "other"),
     (True, True, False): _closes("backward_exposed", "backward_exposed"),
 }
+_UNSEEN = (0.0,) * MARKS
 _UNKNOWN = _closes("other", "other")  # a trainer without a scaler: nothing is called backward that may be forward
 
 
@@ -112,22 +118,30 @@ def split(marks: Sequence[float], previous: float, gap: Gap, seconds: Seconds) -
             previous = mark
 
 
-class HostClock:
-    """The step's marks on the host's monotonic clock: the truth on a CPU."""
+#: A step that is over: its marks, when it began and ended by the host's clock, and the fields of the Gap before it.
+Step = Tuple[List[Any], float, float, Tuple[float, float, float, bool]]
 
-    on_device = False  # whether batches are copied to a device
-    begin: Callable[[], None]
-    """A step begins; what the step before it left is gone."""
-    mark: Callable[[int, float], None]
-    """Note the moment of a mark, in seconds of `perf_counter`."""
-    taken: Callable[[], list[Any]]
-    """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
+
+class HostClock:
+    """The step's marks on the host's monotonic clock: the truth on a CPU.
+
+    Attributes:
+        on_device: whether batches are copied to a device.
+        marks: the moments of the step under way; `marks[MARK] = perf_counter()` notes one. Each call of a function
+            costs microseconds in a step, where the CPU's caches are cold: this is none.
+    """
+
+    on_device = False
 
     def __init__(self) -> None:
-        """No step has begun. Each frame of Python costs microseconds in a step, so these are calls of C alone."""
-        moments: list[float] = [0.0] * MARKS
-        self.begin = partial(moments.__setitem__, slice(None), (0.0,) * MARKS)
-        self.mark, self.taken = moments.__setitem__, moments.copy
+        """No step has begun."""
+        self.marks = [0.0] * MARKS
+        self.taken = self.marks.copy
+        """The marks of the step that is over: to be given back to `end` some time later."""
+
+    def begin(self) -> None:
+        """A step begins; what the step before it left is gone."""
+        self.marks[:] = _UNSEEN
 
     def epoch(self) -> None:
         """Steps follow."""
@@ -137,14 +151,8 @@ class HostClock:
         seconds[CALLBACKS] += callbacks
         seconds[phase] += elapsed - callbacks
 
-    def end(self, marks: Any, times: tuple[float, float], gap: Gap, seconds: Seconds) -> None:
-        """A step is over: give its time to the phases.
-
-        Args:
-            marks: its marks.
-            times: when it began and ended by the host's clock.
-            gap: what the host did before it.
-            seconds: one number per catalog.PHASES, added to.
-        """
-        marks[START], marks[END] = times
-        split(marks, times[0] - gap.length, gap, seconds)
+    def end(self, steps: Iterable[Step], seconds: Seconds) -> None:
+        """Steps are over: give their time to the phases, one number per catalog.PHASES, added to."""
+        for marks, start, end, gap in steps:
+            marks[START], marks[END] = start, end
+            split(marks, start - gap[0], Gap(*gap), seconds)

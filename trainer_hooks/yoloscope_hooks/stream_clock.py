@@ -16,14 +16,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from yoloscope_hooks.step_clock import CALLBACKS, END, MARKS, START, Gap, Seconds, split
+from yoloscope_record.file_format import ROWS_AHEAD
+
+from yoloscope_hooks.step_clock import CALLBACKS, END, MARKS, START, Gap, Seconds, Step, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 #: Steps in flight that are remembered, twice as many as are folded at once. More than that, and the time of the oldest
 #: is owed.
-DEPTH = 16
+DEPTH = 2 * ROWS_AHEAD
 _BASE = 1.0  # moments are counted from here: 0 means that a mark was not seen
 _NO_GAP = Gap(0.0, 0.0, 0.0, first=False)
 
@@ -42,9 +44,14 @@ class Event(Protocol):
 
 
 class StreamClock:
-    """Same interface as HostClock."""
+    """Same interface as HostClock; its marks are itself, as noting one is putting an event into the stream."""
 
     on_device = True
+
+    @property
+    def marks(self) -> StreamClock:
+        """What takes the moments."""
+        return self
 
     def __init__(self, event: Callable[[], Event], stream: Any) -> None:
         """`event` makes an event, to be used again and again; `stream` is a torch.cuda.Stream."""
@@ -68,7 +75,7 @@ class StreamClock:
         """Steps follow whose time begins now; the stream's time up to here belongs to no step."""
         self._flying.append(([None] * END + [self._record()], _NO_GAP))
 
-    def mark(self, index: int, _now: float = 0.0) -> None:
+    def __setitem__(self, index: int, _now: float) -> None:
         """Note the moment in the stream; the later one counts. Never raises: it is called from within a step."""
         try:
             event = self._marks[index]
@@ -81,18 +88,22 @@ class StreamClock:
     def begin(self) -> None:
         """A step begins."""
         self._marks = [None] * MARKS
-        self.mark(START)
+        self[START] = 0.0
 
     def taken(self) -> list[Event | None]:
-        """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
+        """The marks of the step that is over: to be given back to `end` some time later."""
+        if self._marks[END] is None:
+            self[END] = 0.0
         return self._marks
 
-    def end(self, marks: Any, times: tuple[float, float], gap: Gap, seconds: Seconds) -> None:
-        """A step is queued; give the time of steps that are over to the phases."""
-        self._owed += gap.length + times[1] - times[0]
-        self._flying.append((marks, gap))
+    def end(self, steps: Iterable[Step], seconds: Seconds) -> None:
+        """Steps are queued; give the time of those that are over to the phases."""
+        for marks, start, end, host in steps:
+            gap = Gap(*host)
+            self._owed += gap.length + end - start
+            self._flying.append((marks, gap))
         self._land(seconds)
-        if len(self._flying) > DEPTH:
+        while len(self._flying) > DEPTH:
             self._forget()
 
     def account(self, elapsed: float, callbacks: float, phase: int, seconds: Seconds) -> None:

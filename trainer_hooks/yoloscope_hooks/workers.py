@@ -25,7 +25,7 @@ from yoloscope_record.system import major_faults, os
 from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from yoloscope_record.file_format import Identity
@@ -314,14 +314,20 @@ class Queue:
         self._dwell = writer.slot(catalog.TRAIN_BATCH_DWELL_SECONDS_TOTAL, *who)
         self._restarts = writer.slot(catalog.TRAIN_WORKER_RESTARTS_TOTAL, *who)
         self._deaths = writer.slot(catalog.TRAIN_WORKER_DEATHS_TOTAL, *who)
-        self._iterator: Callable[[], Any] = _nobody
         self._processes: list[Any] = []
-        self._next = math.nan  # worker of the next batch
-        self._depths: list[tuple[float, float]] = []  # moments and depths that are not in the record yet
-        self._last = (0.0, 0.0)  # the last that is
+        self._last = (0.0, 0.0)  # moment and depth of the last batch that is in the record
         self._tapped: Callable[[], Any] = _nobody
         self.fetched: float | None = None
         """Seconds the loader took to hand out the batches since this was last set to 0; None if that is not known."""
+        self.worker = self.depth = math.nan
+        """Who made the batch that was taken last, and how many were ready before; NaN where that is not known."""
+        self.seconds = 0.0
+        """What we took to find that out, so far."""
+        self._places, self._free_places = _places(None)  # of the queue
+        self.failed: Callable[[Exception], None] = _nobody_listens
+        """Called when it could not be found out."""
+        self.looks = False
+        """Whether it is looked for: there are workers."""
 
     def look(self, trainer: Any) -> None:
         """Find the workers that there are. Only a weak reference stays: an iterator that is let go ends its workers."""
@@ -334,12 +340,8 @@ class Queue:
         if known and new:
             self.count_deaths()
             self._values[self._restarts] += len(new)
-        if not processes:  # the old ones, if any, have yet to be asked how they ended
-            self._iterator = _nobody
-        elif new:
-            self._iterator = weakref.ref(iterator)
-            self._depths.clear()
-            self._processes, self._next, self._last = processes, math.nan, (0.0, 0.0)
+        if new:  # where there are none at all, the old ones have yet to be asked how they ended
+            self._processes, self._last = processes, (0.0, 0.0)
         if processes:
             self._values[self._capacity] = len(processes) * loader.prefetch_factor
         self._tell(loader, _validation_loader(trainer))
@@ -371,28 +373,41 @@ class Queue:
         """
         if iterator is not None and self._tapped() is iterator:
             return  # in an earlier epoch
-        self._tapped, self.fetched = _nobody, None
+        self._forget()
         fetch = getattr(type(iterator), "_next_data", None)  # what torch's iterators call for each batch
         if fetch is None or "_next_data" in vars(iterator):
             return
         this = weakref.ref(iterator)
 
         def next_data() -> Any:
-            began = perf_counter()
-            batch = fetch(this())
+            iterator, began = this(), perf_counter()
+            if self.looks:
+                try:
+                    self.batch(iterator)
+                except Exception as error:
+                    self.worker = self.depth = math.nan
+                    self.failed(error)
+                now, began = began, perf_counter()
+                self.seconds += began - now
+            batch = fetch(iterator)
             if self.fetched is not None:
                 self.fetched += perf_counter() - began
             return batch
 
         iterator._next_data = next_data  # noqa: SLF001 - torch has no public place for it
-        self._tapped, self.fetched = this, 0.0
+        self._tapped, self.fetched, self.looks = this, 0.0, bool(_processes(iterator))
+        self._places, self._free_places = _places(getattr(iterator, "_data_queue", None))
+
+    def _forget(self) -> None:
+        self._tapped, self.fetched, self.worker, self.depth = _nobody, None, math.nan, math.nan
+        self._places, self._free_places = _places(None)  # a queue between threads holds batches
 
     def let_go(self) -> None:
         """Leave the iterator as it was."""
         iterator = self._tapped()
         if iterator is not None:
             del iterator._next_data  # noqa: SLF001
-        self._tapped, self.fetched = _nobody, None
+        self._forget()
 
     def count_deaths(self, said: str = "") -> None:
         """Count workers that ended otherwise than asked to; Ultralytics asks with SIGTERM.
@@ -408,44 +423,53 @@ class Queue:
             slot = self._writer.slot(catalog.TRAIN_WORKER_DEATH_SIGNAL_TOTAL, *self._who, _cause(code))
             self._values[slot] += 1.0
 
-    def batch(self, now: float) -> tuple[float, float]:
-        """A step is done at `now`: return the worker of this batch, and the depth; `store` is for later."""
-        iterator = self._iterator()
-        if self.fetched is not None:
-            self.fetched = 0.0
-        if iterator is None:
-            return math.nan, math.nan
-        tasks, worker = iterator._task_info, self._next  # noqa: SLF001 - torch has no public place for these
-        following = tasks.get(iterator._rcvd_idx)  # noqa: SLF001
-        self._next = following[0] if following else math.nan
-        early = len(tasks) - iterator._tasks_outstanding  # noqa: SLF001 - arrived before their turn
-        depth = _size(iterator._data_queue) + early  # noqa: SLF001
-        self._depths.append((now, depth))
-        return worker, depth
+    def batch(self, iterator: Any) -> None:
+        """A batch is about to be taken: note who made it, and how many are ready.
 
-    def store(self) -> None:
-        """Put the depths since the last time into the record.
+        What is looked at here torch looks at next, so it costs less than at the end of a step, when no cache has it.
+        """
+        tasks = iterator._task_info  # noqa: SLF001 - torch has no public place for these
+        task = tasks.get(iterator._rcvd_idx)  # noqa: SLF001
+        self.worker = task[0] if task else math.nan
+        early = len(tasks) - iterator._tasks_outstanding  # noqa: SLF001 - arrived before their turn
+        self.depth = self._places - self._free_places() + early
+
+    def store(self, depths: Iterable[tuple[float, float]]) -> None:
+        """Put moments and depths of the batches since the last time into the record.
 
         Dwell is the integral of the depth (Little's law: mean number = rate x mean time): after a batch was taken the
         queue fills up from one less than it was to what it is.
         """
-        for now, depth in self._depths:
+        for now, depth in depths:
+            if math.isnan(depth):
+                continue
             moment, before = self._last
             if moment:
                 self._values[self._dwell] += (max(before - 1.0, 0.0) + depth) / 2.0 * (now - moment)
             self._values[self._depth] = depth
             self._last = (now, depth)
-        self._depths.clear()
 
 
-def _size(queue: Any) -> float:
+def _places(queue: Any) -> tuple[float, Callable[[], float]]:
+    """How many batches a queue has room for, and what tells how many more; what is not known makes the difference NaN.
+
+    A queue between processes asks the semaphore that counts its free places: so do we, without the frames in between.
+    """
     try:
-        return float(queue.qsize())
-    except NotImplementedError:  # a queue between processes, on macOS
-        return math.nan
+        free = queue._sem._semlock._get_value  # noqa: SLF001
+        free()
+    except AttributeError:  # a queue between threads, of a loader that pins memory
+        return 0.0, lambda: -queue.qsize()
+    except NotImplementedError:  # on macOS
+        return math.nan, lambda: 0.0
+    return float(queue._maxsize), free  # noqa: SLF001
 
 
 def _nobody() -> None:
+    return None
+
+
+def _nobody_listens(_: Exception) -> None:
     return None
 
 

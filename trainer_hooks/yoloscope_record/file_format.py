@@ -73,7 +73,7 @@ STATE, SLOT_COUNT, HEADER_OFFSET, HEADER_CAPACITY_FIELD, HEADER_LENGTH = 3, 9, 1
 SEQUENCE, GENERATION, RING_WRITTEN = 2, 3, 8  # indexes into the head seen as u64
 UPDATED = 10  # index into the head seen as f64
 
-ROWS_AHEAD = 8  # rows that are written but not counted, at most
+ROWS_AHEAD = 64  # rows that are written but not counted, at most
 RING_ROWS = 4096 + ROWS_AHEAD  # those to be read, and those that may be changing
 RING_COLUMNS = (
     "time",  # Unix time of the batch's end
@@ -85,7 +85,9 @@ RING_COLUMNS = (
     "queue_depth",
     "epoch",
 )
+TIME, DATA_WAIT, STEP, ALLOCATED, RESERVED, WORKER, QUEUE_DEPTH, EPOCH = range(len(RING_COLUMNS))  # indexes into a row
 ROW = struct.Struct(f"={len(RING_COLUMNS)}d")
+ROW_SIZE = ROW.size
 
 SLOT_CAPACITY = 1024
 #: Two halves; a worker has a dozen series, a rank hundreds, of some sixty bytes each.

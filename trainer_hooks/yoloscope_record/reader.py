@@ -226,11 +226,10 @@ def read_ring(path: Path) -> list[Row]:
         if not head.ring_rows:
             return []
         last = _uncounted(descriptor, head) if locks.holder(descriptor) is None else []
-        data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
+        rows = _rows(descriptor, head, 0, head.ring_rows)
         after = _head(_pread(descriptor, HEAD.size, 0))
     finally:
         os.close(descriptor)
-    rows = [Row(*values) for values in ROW.iter_unpack(data)]
     newest = head.ring_written
     oldest = max(0, after.ring_written + ROWS_AHEAD - head.ring_rows)  # rows written meanwhile went over older ones
     return [rows[number % head.ring_rows] for number in range(oldest, newest)] + last
@@ -240,11 +239,12 @@ def _uncounted(descriptor: int, head: _Head) -> list[Row]:
     """Batches that a dead writer's counters do not contain: at its death it had written them, but not counted."""
     if head.ring_rows <= ROWS_AHEAD:
         return []
-    numbers = range(max(head.ring_written - 1, 0), head.ring_written + ROWS_AHEAD)
-    rows = [
-        Row(*ROW.unpack(_pread(descriptor, ROW.size, head.ring_offset + number % head.ring_rows * ROW.size)))
-        for number in numbers
-    ]
+    first, last = max(head.ring_written - 1, 0), head.ring_written + ROWS_AHEAD
+    begin, end = first % head.ring_rows, (last - 1) % head.ring_rows + 1
+    if begin < end:
+        rows = _rows(descriptor, head, begin, end)
+    else:
+        rows = _rows(descriptor, head, begin, head.ring_rows) + _rows(descriptor, head, 0, end)
     before = rows.pop(0).time if head.ring_written else head.created
     found = []
     for row in rows:
@@ -253,6 +253,12 @@ def _uncounted(descriptor: int, head: _Head) -> list[Row]:
         found.append(row)
         before = row.time
     return found
+
+
+def _rows(descriptor: int, head: _Head, begin: int, end: int) -> list[Row]:
+    """Rows by their places in the ring."""
+    data = _pread(descriptor, ROW.size * (end - begin), head.ring_offset + ROW.size * begin)
+    return [Row(*values) for values in ROW.iter_unpack(data)]
 
 
 def _count(rows: Sequence[Row], header: _Header, values: array[float]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from yoloscope_hooks import cuda_memory
 from yoloscope_record.file_format import ROWS_AHEAD
 from yoloscope_record.reader import Reader, read_ring
 
-from tests.trainer_hooks.loop import Loop
+from tests.trainer_hooks.loop import Loop, Workers
 
 if TYPE_CHECKING:
     from yoloscope_record.reader import Record
@@ -30,7 +31,7 @@ def record(loop: Loop) -> tuple[Path, Record]:
 
 
 def test_memory_is_not_asked_for_with_every_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch takes long to answer: every eight batches, and at an epoch's end. Between, a row does not know."""
+    """PyTorch takes long to answer: every 64 batches, and at an epoch's end. Between, a row does not know."""
     asked: list[int] = []
 
     def batch() -> tuple[float, float]:
@@ -64,3 +65,16 @@ def test_rows_are_in_the_order_of_time(tmp_path: Path) -> None:
     assert sorted(set(times)) == times
     assert seen.created < times[0]
     assert times[-1] < seen.updated
+
+
+def test_looking_at_the_queue_is_our_time(tmp_path: Path) -> None:
+    """The hooks tell what they take, in the fetch as well, and nobody waits for the loader meanwhile."""
+    loop = Loop(tmp_path, batches=3)
+    loop.train_loader.iterator = Workers()
+    loop.train_loader.iterator._data_queue.qsize = lambda: time.sleep(0.05) or 7
+    path, seen = record(loop)
+    found = {sample.metric.name: sample.value for sample in seen.samples}
+    assert found["yoloscope_train_hook_seconds_total"] >= 0.15  # type: ignore[operator]
+    rows = read_ring(path)
+    assert [(row.worker, row.queue_depth) for row in rows] == [(0.0, 7.0)] * 3
+    assert max(row.data_wait_seconds for row in rows[1:]) < 0.05

@@ -40,12 +40,12 @@ def test_first_trained_parameter_is_marked(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "torch", torch_with(2))
     frozen, first, second = Parameter(trained=False), Parameter(trained=True), Parameter(trained=True)
     trainer = SimpleNamespace(model=SimpleNamespace(parameters=lambda: iter([frozen, first, second])))
-    marks: list[int] = []
-    hooks = ddp.hook(trainer, lambda index, _now: marks.append(index))
+    marks: dict[int, float] = {}
+    hooks = ddp.hook(trainer, marks)
     assert hooks is not None
     (hook,) = first.hooks
     hook(None)
-    assert marks == [GRADIENT]
+    assert list(marks) == [GRADIENT]
     hooks.close()
     assert not any((frozen.hooks, first.hooks, second.hooks))
 
@@ -70,11 +70,11 @@ class Distributed:
 def test_buffers_of_rank_0_are_marked(monkeypatch: pytest.MonkeyPatch, *, wrapped_since: bool) -> None:
     """When they have come; at the end the model is as before, but for what somebody else has put over it since."""
     monkeypatch.setitem(sys.modules, "torch", torch_with(2))
-    model, marks = Distributed(), list[tuple[int, int]]()
-    hooks = ddp.hook(SimpleNamespace(model=model), lambda index, _now: marks.append((index, model.synced)))
+    model, marks = Distributed(), dict[int, float]()
+    hooks = ddp.hook(SimpleNamespace(model=model), marks)
     assert hooks is not None
     assert model._sync_buffers() == "done"
-    assert marks == [(SYNCED, 1)]
+    assert (list(marks), model.synced) == ([SYNCED], 1)
     if wrapped_since:
         monkeypatch.setattr(model, "_sync_buffers", functools.partial(model._sync_buffers))
     hooks.close()
@@ -85,11 +85,11 @@ def test_buffers_of_rank_0_are_marked(monkeypatch: pytest.MonkeyPatch, *, wrappe
 def test_what_a_user_has_put_there_is_called_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training of one's own may have replaced the exchange of buffers on its model."""
     monkeypatch.setitem(sys.modules, "torch", torch_with(2))
-    model, marks = Distributed(), list[int]()
+    model, marks = Distributed(), dict[int, float]()
     own = model._sync_buffers = lambda: "own"  # type: ignore[method-assign]
-    hooks = ddp.hook(SimpleNamespace(model=model), lambda index, _now: marks.append(index))
+    hooks = ddp.hook(SimpleNamespace(model=model), marks)
     assert hooks is not None
-    assert (model._sync_buffers(), marks) == ("own", [SYNCED])
+    assert (model._sync_buffers(), list(marks)) == ("own", [SYNCED])
     hooks.close()
     assert model._sync_buffers is own
 
@@ -98,4 +98,4 @@ def test_what_a_user_has_put_there_is_called_and_put_back(monkeypatch: pytest.Mo
 def test_alone(monkeypatch: pytest.MonkeyPatch, torch: object) -> None:
     """Without a group of several ranks there is nobody to wait for, and no hook."""
     monkeypatch.setitem(sys.modules, "torch", torch)
-    assert ddp.hook(SimpleNamespace(world_size=2), [].append) is None
+    assert ddp.hook(SimpleNamespace(world_size=2), {}) is None

@@ -32,6 +32,18 @@ class Tensor:
         return 4
 
 
+class Seen:
+    """Marks, of which their order is looked at."""
+
+    def __init__(self, seen: list[int]) -> None:
+        """`seen` gets them."""
+        self.seen = seen
+
+    def __setitem__(self, mark: int, _now: float) -> None:
+        """One."""
+        self.seen.append(mark)
+
+
 def newest(batch: Batch) -> Batch:
     """As Ultralytics 8.4 does it: all copies, then the rest."""
     for key, value in batch.items():
@@ -76,9 +88,7 @@ def test_copies_to_the_device(function: Callable[[Batch], Batch], marks: list[in
         types.append(type(pickle.loads(pickle.dumps(batch))))
         return function(batch)
 
-    batches = SimpleNamespace(
-        clock=SimpleNamespace(mark=lambda index, _now: seen.append(index), on_device=True), images=0
-    )
+    batches = SimpleNamespace(clock=SimpleNamespace(marks=Seen(seen), on_device=True), images=0)
     recorder = SimpleNamespace(batches=batches)
     trainer = SimpleNamespace(preprocess_batch=preprocess_batch)
     instrumentation.install(trainer, recorder)  # type: ignore[arg-type]
@@ -96,9 +106,7 @@ def test_copies_to_the_device(function: Callable[[Batch], Batch], marks: list[in
 def test_no_copies_on_a_cpu() -> None:
     """There the batch is handed on as it is."""
     seen: list[int] = []
-    batches = SimpleNamespace(
-        clock=SimpleNamespace(mark=lambda index, _now: seen.append(index), on_device=False), images=0
-    )
+    batches = SimpleNamespace(clock=SimpleNamespace(marks=Seen(seen), on_device=False), images=0)
     recorder = SimpleNamespace(batches=batches)
     trainer = SimpleNamespace(preprocess_batch=lambda batch: batch)
     instrumentation.install(trainer, recorder)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import pytest
 import yoloscope_hooks
 from yoloscope_hooks import cuda_memory
 from yoloscope_hooks.learning import Learning, components
-from yoloscope_record.file_format import Identity
+from yoloscope_record.file_format import ROWS_AHEAD, Identity
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
@@ -96,9 +96,9 @@ def test_patience_without_end(tmp_path: Path) -> None:
 
 
 def test_nonfinite_loss(tmp_path: Path) -> None:
-    """A NaN or an infinite loss that is there when it is looked at counts: every eight batches, at an epoch's end."""
-    losses = iter([0.1] * 7 + [math.inf] + [0.2] * 8 + [math.nan])
-    loop = Watched(tmp_path, batches=17)
+    """A NaN or an infinite loss that is there when it is looked at counts: every few seconds, at an epoch's end."""
+    losses = iter([0.1] * (ROWS_AHEAD - 1) + [math.inf] + [0.2] * 8 + [math.nan])
+    loop = Watched(tmp_path, batches=ROWS_AHEAD + 9)
     loop.before_step = lambda loop: setattr(loop, "loss", Scalar(next(losses)))
     assert loop.record()["nonfinite_loss_total",] == 2
 

@@ -108,9 +108,9 @@ def test_host_clock_forgets() -> None:
     clock, seconds = HostClock(), [0.0] * len(PHASES)
     clock.begin()
     for index in (BACKWARD, GRADIENT, OPTIMIZER, OPTIMIZED):
-        clock.mark(index, 1.0)
+        clock.marks[index] = 1.0
     earlier = clock.taken()
     clock.begin()
-    clock.end(clock.taken(), (2.0, 3.0), Gap(0.5, 0.0, 0.5, first=False), seconds)
+    clock.end([(clock.taken(), 2.0, 3.0, Gap(0.5, 0.0, 0.5, first=False))], seconds)
     assert {name: value for name, value in zip(PHASES, seconds, strict=True) if value} == {"data_wait": 0.5, "other": 1}
     assert earlier[GRADIENT]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from yoloscope_exporter.catalog import PHASES
-from yoloscope_hooks.step_clock import ARRIVED, BACKWARD, COPY, END, FORWARD, MARKS, OPTIMIZED, OPTIMIZER, OTHER, Gap
+from yoloscope_hooks.step_clock import ARRIVED, BACKWARD, COPY, FORWARD, MARKS, OPTIMIZED, OPTIMIZER, OTHER, Gap
 from yoloscope_hooks.stream_clock import DEPTH, StreamClock
 
 US = 1e-6
@@ -85,14 +85,13 @@ class World:
             (None, 0.005, OPTIMIZED),
         ):
             if before is not None:
-                clock.mark(before)
+                clock.marks[before] = stream.host
             stream.work(seconds)
-            clock.mark(after)
+            clock.marks[after] = stream.host
         if sync:
             stream.synchronise()
-        clock.mark(END)
         gap = Gap(start - self.previous, callbacks, wait, first=False)
-        clock.end(clock.taken(), (start, stream.host), gap, self.seconds)
+        clock.end([(clock.taken(), start, stream.host, gap)], self.seconds)
         self.previous = stream.host
 
     def pause(self, callbacks: float = 0.0) -> None:
@@ -111,10 +110,10 @@ class World:
 def test_phases_are_the_gpus(*, sync: bool) -> None:
     """Forward, backward and optimizer take what the GPU took, whether or not the host waits for it."""
     world = World()
-    for _ in range(50):
+    for _ in range(DEPTH + 50):
         world.step(sync=sync)
     world.pause()
-    done = 50 if sync else 50 - DEPTH  # at the least: the host is far ahead of the stream
+    done = DEPTH + 50 if sync else 50  # at the least: the host is far ahead of the stream
     for name, seconds in (
         ("h2d", 0.003),
         ("preprocess", 0.001),
@@ -155,7 +154,7 @@ def test_sum_is_wall_time(wait: float, *, sync: bool) -> None:
     """Over several epochs the phases add up to what the host's clock says."""
     world = World()
     for _ in range(3):
-        for _ in range(30):
+        for _ in range(2 * DEPTH):
             world.step(wait=wait, sync=sync)
         world.pause()
         world.clock.epoch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import textwrap
 import time
 import weakref
 from pathlib import Path
+from queue import SimpleQueue
 from signal import SIGKILL
 from types import SimpleNamespace
 from typing import Any
@@ -189,12 +191,15 @@ def test_depth_and_worker(queue: tuple[Queue, Writer]) -> None:
     watch, writer = queue
     iterator = Workers()
     watch.look(trainer(iterator))
-    assert math.isnan(watch.batch(1.0)[0])
+    assert math.isnan(watch.worker)
+    iterator._next_data()
+    assert (watch.worker, watch.depth) == (0, 16)
     iterator._rcvd_idx, iterator._tasks_outstanding = 3, 13  # three arrived, and are kept until their turn
     iterator._data_queue.qsize = lambda: 2
-    assert watch.batch(2.0) == (0, 5)
-    assert watch.batch(3.0) == (3, 5)
-    watch.store()
+    iterator._next_data()
+    assert (watch.worker, watch.depth) == (3, 5)
+    assert watch.seconds > 0
+    watch.store([(1.0, watch.depth), (2.0, math.nan)])
     seen = values(writer)
     assert (seen["queue_depth"], seen["queue_capacity"]) == (5, 16)
 
@@ -202,13 +207,8 @@ def test_depth_and_worker(queue: tuple[Queue, Writer]) -> None:
 def test_dwell_is_the_integral_of_the_depth(queue: tuple[Queue, Writer]) -> None:
     """A full queue of 16 in front of a step of 50 ms: each batch has waited about 16 steps (Little's law)."""
     watch, writer = queue
-    iterator = Workers()
-    watch.look(trainer(iterator))
-    for step in range(101):
-        watch.batch(10.0 + step * 0.05)
-        if step % 8 == 0:
-            watch.store()
-    watch.store()
+    for first in range(0, 101, 8):
+        watch.store([(10.0 + step * 0.05, 16.0) for step in range(first, min(first + 8, 101))])
     assert values(writer)["batch_dwell_seconds_total"] / 100 == pytest.approx(16 * 0.05, rel=0.05)
 
 
@@ -303,11 +303,12 @@ def test_pids_of_the_loaders(queue: tuple[Queue, Writer]) -> None:
     made = trainer(training)
     made.test_loader = SimpleNamespace(iterator=None, num_workers=2)
     watch.look(made)
-    watch.batch(1.0)
+    training._next_data()
     assert watch._facts == {"loader_pids": "0,1,2,3,4,5,6,7", "val_loader_pids": ""}
     made.test_loader.iterator = validation
     watch.look(made)
-    assert not math.isnan(watch.batch(2.0)[1])
+    training._next_data()
+    assert watch.depth == 16
     writer.end(0.0)
     assert facts(writer) == {"loader_pids": "0,1,2,3,4,5,6,7", "val_loader_pids": "50,51"}
     (count,) = [s.value for s in Reader(writer.path).read().samples if s.metric.name == "yoloscope_train_val_workers"]
@@ -330,7 +331,8 @@ def test_no_room_for_pids(tmp_path: Path) -> None:
             writer.set_facts({f"fact{number}": "x" * 20})
     iterator = Workers()
     watch.look(trainer(iterator))
-    assert watch.batch(1.0)[1] == 16
+    iterator._next_data()
+    assert watch.depth == 16
     assert "loader_pids" not in facts(writer)
 
 
@@ -342,8 +344,9 @@ def test_old_workers_are_asked_before_new_ones_come(queue: tuple[Queue, Writer])
     first._workers[0].exitcode = -9
     for process in second._workers:
         process.pid += 100
+    first._next_data()
     watch.look(trainer(None))
-    assert all(map(math.isnan, watch.batch(1.0)))
+    assert all(map(math.isnan, (watch.worker, watch.depth)))
     watch.look(trainer(second))
     seen = values(writer)
     assert (seen["worker_restarts_total"], seen["worker_deaths_total"]) == (8, 1)
@@ -354,8 +357,77 @@ def test_iterator_is_let_go(queue: tuple[Queue, Writer]) -> None:
     watch, writer = queue
     iterator = Workers()
     watch.look(trainer(iterator))
-    del iterator
-    assert all(map(math.isnan, watch.batch(1.0)))
+    iterator._next_data()
+    gone = weakref.ref(iterator)
+    gc.disable()
+    try:
+        del iterator
+        assert gone() is None
+    finally:
+        gc.enable()
+    writer.close()
+
+
+class Semaphore:
+    """As in a queue between processes."""
+
+    def __init__(self, free: int) -> None:
+        """So many places are free."""
+        self._semlock = SimpleNamespace(_get_value=self.value)
+        self.free = free
+
+    def value(self) -> int:
+        """Free places; negative where the system does not tell, as macOS."""
+        if self.free < 0:
+            raise NotImplementedError
+        return self.free
+
+
+@pytest.mark.parametrize(("free", "depth"), [(100, 0.0), (97, 3.0), (-1, math.nan)])
+def test_depth_of_a_queue_between_processes(queue: tuple[Queue, Writer], free: int, depth: float) -> None:
+    """Places in all, less those that are free; nothing where nobody knows."""
+    watch, writer = queue
+    iterator = Workers()
+    iterator._data_queue = SimpleNamespace(_maxsize=100, _sem=Semaphore(free))
+    watch.look(trainer(iterator))
+    iterator._next_data()
+    assert watch.depth == pytest.approx(depth, nan_ok=True)
+    writer.close()
+
+
+def test_queue_of_torch(queue: tuple[Queue, Writer]) -> None:
+    """Python's own queues have what is looked at."""
+    watch, writer = queue
+    real: Any = multiprocessing.get_context("fork").Queue()
+    try:
+        for data_queue in (real, SimpleQueue()):
+            iterator = Workers()
+            iterator._data_queue = data_queue
+            data_queue.put(1)
+            watch.look(trainer(iterator))
+            iterator._next_data()
+            assert watch.depth == 1
+    finally:
+        real.close()
+        real.join_thread()
+    writer.close()
+
+
+def test_a_loader_of_the_future(queue: tuple[Queue, Writer]) -> None:
+    """What cannot be found out is told to whoever listens, and the batch is fetched."""
+    watch, writer = queue
+    iterator = Workers()
+    told: list[Exception] = []
+    watch.failed = told.append
+    watch.look(trainer(iterator))
+    iterator._next_data()
+    del iterator._task_info
+    assert iterator._next_data() == {"img": [0, 1, 2, 3]}
+    assert math.isnan(watch.depth)
+    assert [type(error) for error in told] == [AttributeError]
+    watch.looks = False
+    iterator._next_data()
+    assert len(told) == 1
     writer.close()
 
 
@@ -383,8 +455,7 @@ def test_fetch_is_timed(queue: tuple[Queue, Writer]) -> None:
     watch.look(trainer(first))
     assert [next(first), next(first), next(second)] == ["batch"] * 3
     assert 0.02 <= (watch.fetched or 0.0) < 0.03
-    watch.batch(1.0)
-    assert watch.fetched == 0.0
+    watch.fetched = 0.0
     watch.look(trainer(first))  # with the next epoch
     next(first)
     assert 0.01 <= watch.fetched < 0.02
@@ -431,7 +502,7 @@ def test_no_workers(queue: tuple[Queue, Writer]) -> None:
     """Without workers there is no queue, and no series of one."""
     watch, writer = queue
     watch.look(trainer(None))
-    assert all(map(math.isnan, watch.batch(1.0)))
+    assert all(map(math.isnan, (watch.worker, watch.depth)))
     assert not {"queue_depth", "queue_capacity"} & set(values(writer))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from yoloscope_exporter import catalog
-from yoloscope_record.file_format import Identity, RecordError
+from yoloscope_record.file_format import ROWS_AHEAD, Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 WHO = Identity("night run", "3")
 LABELS = ("night run", "3")
 BATCHES, EPOCH, WAIT = catalog.TRAIN_BATCHES_TOTAL, catalog.TRAIN_EPOCH, catalog.TRAIN_DATA_WAIT_SECONDS
-SMALL = {"slots": 64, "header": 1 << 14, "ring": 16}
+#: The ring has room for the rows that a writer may be ahead, and eight more.
+SMALL = {"slots": 64, "header": 1 << 14, "ring": ROWS_AHEAD + 8}
 EACH_EXAMPLE_ITS_OWN_FILE = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -77,10 +78,11 @@ CHILD = """
 import os, signal, sys, time
 from pathlib import Path
 from yoloscope_exporter import catalog
-from yoloscope_record.file_format import Identity
+from yoloscope_record.file_format import ROWS_AHEAD, Identity
 from yoloscope_record.writer import Writer
 path, deed = Path(sys.argv[1]), sys.argv[2]
-writer = Writer(path, Identity("night run", "3"), resume=deed == "resume", slots=64, header=1 << 14, ring=16)
+sizes = {"slots": 64, "header": 1 << 14, "ring": ROWS_AHEAD + 8}
+writer = Writer(path, Identity("night run", "3"), resume=deed == "resume", **sizes)
 first = writer.slot(catalog.TRAIN_BATCHES_TOTAL, "night run", "3")
 second = writer.slot(catalog.TRAIN_IMAGES_TOTAL, "night run", "3")
 writer.values[writer.slot(catalog.TRAIN_BATCH_SIZE, "night run", "3")] = 4.0
@@ -96,10 +98,10 @@ if deed.startswith(("killed", "stopped")):
         return write(*arguments)
     print("ready", flush=True)
     if deed.startswith("killed"):
-        for batch in range(20):  # more than the ring has room for
+        for batch in range(100):  # more than the ring has room for
             writer.begin(); writer.append([float(batch)] * 8); writer.count(); writer.end(time.time())
     os.pwrite = pwrite
-    writer.begin(); writer.values[first] = writer.values[second] = 7.0; writer.append([20.0] * 8); writer.count()
+    writer.begin(); writer.values[first] = writer.values[second] = 7.0; writer.append([100.0] * 8); writer.count()
     writer.end(time.time())
     os.kill(os.getpid(), end)
 if deed == "resume":

@@ -105,7 +105,7 @@ def test_a_forgotten_reader_leaves_nothing_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("writes", "torn", "batches", "images", "newest"),
-    [(0, 0, 0, 0, 19), (1, 0, 1, 4, 20), (2, 1, 7, 7, 20), (3, 0, 7, 7, 20)],
+    [(0, 0, 0, 0, 99), (1, 0, 1, 4, 100), (2, 1, 7, 7, 100), (3, 0, 7, 7, 100)],
 )
 def test_death_in_the_middle_of_a_write(  # noqa: PLR0917 - one line of a table
     tmp_path: Path, writes: int, torn: int, batches: float, images: float, newest: int
@@ -120,22 +120,22 @@ def test_death_in_the_middle_of_a_write(  # noqa: PLR0917 - one line of a table
     assert Sample(catalog.TRAIN_IMAGES_TOTAL, LABELS, float(images)) in found.samples
     (waits,) = (sample.value for sample in found.samples if sample.metric is WAIT)
     assert isinstance(waits, HistogramValue)
-    assert (sum(waits.counts), waits.sum) == ((1, 20.0) if writes == 1 else (0, 0.0))
+    assert (sum(waits.counts), waits.sum) == ((1, 100.0) if writes == 1 else (0, 0.0))
     assert [row.time for row in read_ring(path)][-8:] == [float(number) for number in range(newest - 7, newest + 1)]
 
 
 def test_rows_that_a_living_writer_has_not_counted(tmp_path: Path) -> None:
     """They wait until it counts them, or dies; what is older in the ring is never taken for newer."""
     writer = new(tmp_path)
-    for number in range(1, 40):
+    for number in range(1, 100):
         batch(writer, float(number))
     with closing(writer):
-        for number in range(40, 44):
+        for number in range(100, 104):
             writer.append([float(number)] * 8)
         command = [sys.executable, "-c", SEE, str(writer.path)]  # a read in this process would give up the lock
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True 39.0 {}\n"
-    assert value(writer.path, BATCHES) == 39 + 4
-    assert [row.time for row in read_ring(writer.path)] == [float(number) for number in range(32, 44)]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True 99.0 {}\n"
+    assert value(writer.path, BATCHES) == 99 + 4
+    assert [row.time for row in read_ring(writer.path)] == [float(number) for number in range(92, 104)]
 
 
 def test_suspended_in_the_middle_of_a_write(tmp_path: Path) -> None:
