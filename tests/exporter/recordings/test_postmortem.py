@@ -141,7 +141,7 @@ def test_runs_of_two_users_with_one_name_are_not_mixed(tmp_path: Path) -> None:
     """Root has none of them: totals and last batches are of the same one, whichever was written to last."""
     for number, user in enumerate((ALICE, MALLORY)):
         own, identity = tmp_path / f"yoloscope-{user}", Identity("exp")
-        writer = Writer(paths.run_directory(own, "exp") / identity.filename, identity, slots=8, ring=32)
+        writer = Writer(paths.run_directory(own, "exp") / identity.filename, identity, slots=8, ring=128)
         writer.append((START + number, 0.1, float(user), 0, 0, 0, 0, 1))
         writer.count()
         writer.end(START + number)
