@@ -49,21 +49,20 @@ def totals(store: Store, run: str) -> Window | None:
     made = Store(store.name, store.cluster, store.job)
     made.add(start, [*(_moment(store, run, -1, zero=True) if whole else _moment(store, run, 0))])
     made.add(end, _moment(store, run, -1))
-    for gpu, busy in _gpus(Window(store, start, end), run):
+    whole_run = Window(made, start, end, end - start)
+    for gpu, busy in _gpus(whole_run, Window(store, start, end), run):
         made.add(start, (Sample(catalog.GPU_BUSY_SECONDS_TOTAL, gpu[:1], 0.0),))
         counted = Sample(catalog.GPU_BUSY_SECONDS_TOTAL, gpu[:1], busy * (end - start))
         made.add(end, (Sample(catalog.GPU_INFO, gpu, 1.0), counted))
-    return Window(made, start, end, end - start)
+    return whole_run
 
 
-def _gpus(window: Window, run: str) -> Iterator[tuple[Labels, float]]:
-    """Labels of the GPUs on which it predicts, and the share of the window in which each ran a kernel, if known."""
-    ranks = {labels[1] for labels, _ in window.store.family(catalog.PREDICT_RUN_INFO.name, (run,))}
-    uuids = {facts.get("gpu_uuid") for rank in ranks if (facts := signals.prediction.facts(window, run, rank))}
-    for labels, _ in window.store.family(catalog.GPU_INFO.name, ()):
-        busy = signals.gpu.gpu_busy(window, labels[0]) if labels[1] in uuids else None
-        if busy is not None:
-            yield labels, busy
+def _gpus(whole_run: Window, seen: Window, run: str) -> list[tuple[Labels, float]]:
+    """Labels of the GPUs on which it predicts, and the share of the time in which each ran a kernel, if known."""
+    ranks = {labels[1] for labels in whole_run.labels(catalog.PREDICT_RUN_INFO)}
+    uuids = {signals.prediction.facts(whole_run, run, rank).get("gpu_uuid") for rank in ranks} - {None}
+    infos = [labels for labels, _ in seen.store.family(catalog.GPU_INFO.name, ()) if labels[1] in uuids]
+    return [(info, busy) for info in infos if (busy := signals.gpu.gpu_busy(seen, info[0])) is not None]
 
 
 def _end(store: Store, run: str, alive: Sequence[float], ups: Sequence[Series]) -> float:

@@ -113,3 +113,14 @@ def test_the_gpu_that_predicts_is_in_it() -> None:
     without = totals(store(range(4), began=1000.0), RUN[0])
     assert without is not None
     assert not without.rates(c.GPU_BUSY_SECONDS_TOTAL)
+
+
+def test_the_gpu_is_known_though_samples_are_rare() -> None:
+    """Every 15 s, as a Prometheus takes them: the facts are those of the last one, ten seconds before the end."""
+    made = Store()
+    for second in (0, 15, 30):
+        made.add(1000.0 + second, samples(float(second), BASE, busy=0.2, gpu_uuid="GPU-9"))
+    made.add_one(1030.0, Sample(c.PREDICT_END_TIMESTAMP_SECONDS, RUN, 1040.0))
+    window = totals(made, RUN[0])
+    assert window is not None
+    assert window.rates(c.GPU_BUSY_SECONDS_TOTAL) == {("0",): pytest.approx(0.2)}

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import gzip
 import re
-import signal
-import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tests.gpu.kit import data
-from tests.gpu.kit.cases import CASES, Case
-from tests.gpu.kit.parts import CLI, Kit, judged
+from tests.gpu.kit.cases import CASES
+from tests.gpu.kit.parts import Kit, judged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,16 +92,16 @@ model.add_callback("on_train_batch_start", hang)
 
 def hang(kit: Kit, seconds: float = 24.0) -> dict[str, Any]:
     """The stack of a training whose step does not come back from the GPU, by `yoloscope stacks`."""
-    case = Case("a kernel that does not end", arguments=CASES["gpu_small_batch"].arguments)
-    case = Case(case.why, script=HANGS.format(seconds=seconds), arguments=case.arguments)
+    case = replace(CASES["gpu_small_batch"], why="a kernel that does not end", script=HANGS.format(seconds=seconds))
     with kit.process() as process:
         kit.prepare()
         kit.order(process, **kit.training("gpu_hang", case))
-        kit.wait(process, "FIRST")
-        kit.wait(process, "FIRST")
+        kit.wait(process, "FIRST")  # of its batches
+        kit.wait(process, "FIRST")  # of the hang
         time.sleep(4.0)
         began = time.monotonic()
         text = kit.run("stacks", "--records", str(kit.records))
+    kit.forget()
     (kit.out / "stacks.txt").write_text(text)
     return {"seconds": round(time.monotonic() - began, 1), "said": text.splitlines()[:24]}
 
@@ -155,24 +153,14 @@ def predictions(kit: Kit, seconds: float) -> dict[str, Any]:
 
 
 def _prediction(kit: Kit, name: str, one: Prediction, seconds: float) -> dict[str, Any]:
-    file = kit.out / "recordings" / f"{name}.om.gz"
-    file.parent.mkdir(exist_ok=True)
     model = "yolo11n.yaml" if kit.device == "cpu" or name == "predict_single" else "yolo11l.yaml"
     script = PREDICTED.format(device=kit.device, model=model, seconds=seconds, call=one.call)
-    recorder = subprocess.Popen(
-        [*CLI, "record", str(file), "--exporter", kit.url, "--interval", "1s"],
-        env=kit.environment,
-        stderr=subprocess.DEVNULL,
-    )
-    with recorder:
+    with kit.recording(name) as file:
         text = kit.run("run", "--no-exporter", "--", sys.executable, "-c", script, timeout=seconds + 60)
         (kit.out / f"{name}.txt").write_text(text)
         time.sleep(2)
-        recorder.send_signal(signal.SIGINT)
-        recorder.wait(30)
-    told = judged(kit, file, "", one.right, one.allowed)
     kit.forget()
-    return told | predicted(file)
+    return judged(kit, file, "", one.right, one.allowed) | predicted(file)
 
 
 def predicted(recording: Path) -> dict[str, float]:

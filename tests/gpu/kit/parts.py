@@ -160,6 +160,17 @@ class Kit:
         )
         return done.stderr + done.stdout + (f"(exit {done.returncode})" if done.returncode else "")
 
+    @contextlib.contextmanager
+    def recording(self, name: str) -> Iterator[Path]:
+        """`yoloscope record` for as long as the block lasts, to its file."""
+        file = self.out / "recordings" / f"{name}.om.gz"
+        file.parent.mkdir(exist_ok=True)
+        command = [*CLI, "record", str(file), "--exporter", self.url, "--interval", "1s"]
+        with subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL) as recorder:
+            yield file
+            recorder.send_signal(signal.SIGINT)
+            recorder.wait(30)
+
     def forget(self) -> None:
         """Remove the records, or the next recording would tell of runs that were killed."""
         shutil.rmtree(self.records)
@@ -255,25 +266,19 @@ def trainings(kit: Kit, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _training(kit: Kit, name: str, case: Case, *, more: bool) -> dict[str, Any]:
-    file = kit.out / "recordings" / f"{name}.om.gz"
-    file.parent.mkdir(exist_ok=True)
-    with kit.process() as process:
-        command = [*CLI, "record", str(file), "--exporter", kit.url, "--interval", "1s"]
-        with subprocess.Popen(command, env=kit.environment, stderr=subprocess.DEVNULL) as recorder:
-            began = time.monotonic()
-            kit.order(process, **kit.training(name, case))
-            kit.wait(process, "FIRST")
-            first = round(time.monotonic() - began, 1)
-            seconds = 6 if kit.device == "cpu" else case.seconds
-            time.sleep(seconds * 0.6)
-            if name == "gpu_fed":
-                (kit.out / "top.txt").write_text(kit.run("top", "--exporter", kit.url, "--once"))
-                (kit.out / "training.om").write_text(get(f"{kit.url}/metrics"))
-            if more:
-                kit.prepare()
-            time.sleep(seconds * 0.4)
-            recorder.send_signal(signal.SIGINT)
-            recorder.wait(30)
+    with kit.process() as process, kit.recording(name):
+        began = time.monotonic()
+        kit.order(process, **kit.training(name, case))
+        kit.wait(process, "FIRST")
+        first = round(time.monotonic() - began, 1)
+        seconds = 6 if kit.device == "cpu" else case.seconds
+        time.sleep(seconds * 0.6)
+        if name == "gpu_fed":
+            (kit.out / "top.txt").write_text(kit.run("top", "--exporter", kit.url, "--once"))
+            (kit.out / "training.om").write_text(get(f"{kit.url}/metrics"))
+        if more:
+            kit.prepare()
+        time.sleep(seconds * 0.4)
     kit.forget()
     return {"seconds_to_first_batch": first}
 

@@ -92,6 +92,16 @@ def _pairs(told: Found) -> Iterator[str]:
     yield f"The median time between batches with hooks against without, in pairs of trainings: {shares}."
 
 
+def _judged(name: str, one: Found) -> tuple[str, str, str]:
+    """Its name, the verdicts that are right, and those that were told."""
+    right, said = (", ".join(f"`{verdict}`" for verdict in one[key]) or "healthy" for key in ("right", "told"))
+    return f"`{name}`", right, said
+
+
+def _hooks(one: Found) -> str:
+    return f"{one['hooks_us']:.0f} us" if "hooks_us" in one else ""
+
+
 def _diagnoses(told: Found) -> Iterator[str]:
     yield "Trainings, each recorded and judged; the hooks' time is `train_hook_seconds_total`:"
     yield ""
@@ -99,11 +109,9 @@ def _diagnoses(told: Found) -> Iterator[str]:
     used = {key: title for key, title in used.items() if any(key in one for one in told.values())}
     rows = [
         (
-            f"`{name}`",
-            ", ".join(f"`{verdict}`" for verdict in one["right"]) or "healthy",
-            ", ".join(f"`{verdict}`" for verdict in one["told"]) or "healthy",
+            *_judged(name, one),
             f"{one['batch_ms']:.0f} ms" if "batch_ms" in one else "",
-            f"{one['hooks_us']:.0f} us" if "hooks_us" in one else "",
+            _hooks(one),
             *(f"{one[key]:.1%}" if key in one else "" for key in used),
         )
         for name, one in told.items()
@@ -117,11 +125,9 @@ def _predictions(told: Found) -> Iterator[str]:
     yield ""
     rows = [
         (
-            f"`{name}`",
-            ", ".join(f"`{verdict}`" for verdict in one["right"]) or "healthy",
-            ", ".join(f"`{verdict}`" for verdict in one["told"]) or "healthy",
+            *_judged(name, one),
             f"{one['images_per_second']:.0f}" if "images_per_second" in one else "",
-            f"{one['hooks_us']:.0f} us" if "hooks_us" in one else "",
+            _hooks(one),
         )
         for name, one in told.items()
     ]

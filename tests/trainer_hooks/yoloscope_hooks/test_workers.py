@@ -352,22 +352,6 @@ def test_old_workers_are_asked_before_new_ones_come(queue: tuple[Queue, Writer])
     assert (seen["worker_restarts_total"], seen["worker_deaths_total"]) == (8, 1)
 
 
-def test_iterator_is_let_go(queue: tuple[Queue, Writer]) -> None:
-    """We keep no iterator alive: letting it go is how Ultralytics ends its workers."""
-    watch, writer = queue
-    iterator = Workers()
-    watch.look(trainer(iterator))
-    iterator._next_data()
-    gone = weakref.ref(iterator)
-    gc.disable()
-    try:
-        del iterator
-        assert gone() is None
-    finally:
-        gc.enable()
-    writer.close()
-
-
 class Semaphore:
     """As in a queue between processes."""
 
@@ -482,12 +466,15 @@ def test_strange_loader_is_not_timed(queue: tuple[Queue, Writer]) -> None:
     writer.close()
 
 
-def test_timed_iterator_is_let_go(queue: tuple[Queue, Writer]) -> None:
-    """At once, without the garbage collector: its end is the end of its workers."""
+@pytest.mark.parametrize(
+    ("made", "fetch"), [(Workers, lambda iterator: iterator._next_data()), (Iterator, next)], ids=["fetch", "next"]
+)
+def test_iterator_is_let_go(queue: tuple[Queue, Writer], made: type, fetch: Any) -> None:
+    """At once, without the garbage collector: letting it go is how Ultralytics ends its workers."""
     watch, writer = queue
-    iterator = Iterator()
+    iterator = made()
     watch.look(trainer(iterator))
-    next(iterator)
+    fetch(iterator)
     gone = weakref.ref(iterator)
     gc.disable()
     try:
