@@ -215,6 +215,14 @@ def _summary(
         )
     if any(rules.BY_NAME[verdict.name].severity in (rules.WARNING, rules.CRITICAL) for verdict in found):
         found = [verdict for verdict in found if verdict.name != "insufficient_data"]  # enough was known for that
+    whole = [Window(store, store.first, store.last, own) for store, own in nodes]
+    if len(found) > 1:  # a short run is mostly beginning, and yet enough may be known of it as a whole
+        found = [
+            verdict
+            for verdict in found
+            if verdict.name != "insufficient_data"
+            or _held(verdict.name, history.seen[verdict.name], whole, limits, faults)
+        ]
     found = [replace(verdict, after=_after(history, verdict, step)) for verdict in found]
     last = history.last
     if last.predicts and history.lived and not found:
@@ -224,7 +232,6 @@ def _summary(
         name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
     }
     cluster = nodes[0][0].cluster
-    whole = [Window(store, store.first, store.last, own) for store, own in nodes]
     speed = _speed(last, whole) if last.run else None
     files = slow_files.of(whole, last.run, last.rank) if last.run else ()
     return Diagnosis(
@@ -251,14 +258,18 @@ def _of_totals(last: Signals, nodes: Sequence[_Node], limits: Thresholds, faults
 
 def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Signals:
     """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
-    seen = history.seen[name]
     start, end = max(history.spans[name], key=lambda span: span[1] - span[0])
     windows = [Window(store, start, end, own) for store, own in nodes]
+    return _held(name, history.seen[name], windows, limits, faults) or history.seen[name]
+
+
+def _held(name: str, seen: Signals, windows: Sequence[Window], limits: Thresholds, faults: Faults) -> Signals | None:
+    """The signals over the whole of these windows, if the verdict holds over it."""
     everybody = signals.gather([(window, window) for window in windows], faults)
-    everybody += [signals.of_node(w, Window(w.store, end - HISTORY, end, w.period), limits) for w in windows]
+    everybody += [signals.of_node(w, Window(w.store, w.end - HISTORY, w.end, w.period), limits) for w in windows]
     whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
     whole = replace(whole, state=seen.state)
-    return whole if judge(whole, limits, faults).get(name) else seen
+    return whole if judge(whole, limits, faults).get(name) else None
 
 
 def _skipped(stores: Sequence[Store]) -> Iterator[str]:

@@ -29,6 +29,13 @@ def test_a_healthy_training_yields_nothing_but_healthy() -> None:
     assert names(play(Plan(epochs=2))) == ["compute_bound"]
 
 
+@pytest.mark.parametrize("period", [0.5, 1.0])
+def test_enough_is_known_of_a_short_training_as_a_whole(period: float) -> None:
+    """Most of it is its beginning, where no window holds enough batches."""
+    short = Plan(epochs=1, batches=20, setup=1.0, prep=0.01, first_wait=0.01, checkpoint=0.0, validate=0.0, after=1.0)
+    assert [found.name for found in diagnose_range([play(short, period)]).diagnoses[0].verdicts] == ["compute_bound"]
+
+
 def test_a_verdict_is_told_with_numbers_and_a_remedy() -> None:
     """Evidence, cause, verification, fix and gain of one starved training."""
     verdict = diagnose_range([play(STARVED)]).diagnoses[0].verdicts[0]
