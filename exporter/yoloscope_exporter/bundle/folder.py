@@ -15,7 +15,7 @@ from yoloscope_exporter.language import joined, text
 from yoloscope_exporter.system import whole_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 MANIFEST = "bundle.json"
 FORMAT = 1
@@ -114,9 +114,11 @@ def write(folder: Path, files: Mapping[str, str], site: Site, version: str) -> N
     """Write all of them, the manifest last; files of an earlier bundle that are not among them go.
 
     Raises:
+        BundleError: a link leads out of the folder; nothing was changed.
         OSError: something cannot be written.
     """
     known = manifest(folder)
+    _require_inside(folder, {*files, *(known.digests if known else ())})
     for path, kept in files.items():
         _enter(folder, Path(path).parent)
         _write(folder / path, kept, secret=path in SECRET)
@@ -126,6 +128,15 @@ def write(folder: Path, files: Mapping[str, str], site: Site, version: str) -> N
     digests = {path: digest(kept) for path, kept in files.items()}
     content = {"format": FORMAT, "version": version, "site": stored, "files": digests}
     _write(folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n", secret=False)
+
+
+def _require_inside(folder: Path, paths: Iterable[str]) -> None:
+    """Nothing is written or removed where a link leads: whose manifest it is may not be who has laid the link."""
+    for part in sorted({part for path in paths for part in Path(path).parents}):
+        if part.parts and (folder / part).is_symlink():
+            raise BundleError(
+                text("{path} is a link; make it a folder, or name the one that it leads to", path=folder / part)
+            )
 
 
 def _enter(folder: Path, inside: Path) -> None:

@@ -144,7 +144,7 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
     console = Console()
     with ExitStack() as stack:
         stack.enter_context(interruptible())
-        root = _folder(output)
+        root = stack.enter_context(_folder(output))
         _create_photos(root / "photos", console)
         url = stack.enter_context(_exporter(root))
         console.print(f"exporter     {url}/metrics", soft_wrap=True)
@@ -168,21 +168,18 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
         _print_promises(plans, summaries, console)
 
 
-def _folder(output: Path) -> Path:
-    try:
-        return folder.prepare(output)
-    except folder.OccupiedError as error:
-        raise click.UsageError(
-            say(
-                "--output {output}: not empty, and not of a demo (no {marker}); choose a new or an empty folder",
-                output=output,
-                marker=folder.MARKER,
-            )
-        ) from error
-    except OSError as error:
-        raise click.UsageError(
-            say("--output {output}: {reason}; choose a writable folder", output=output, reason=reason(error))
-        ) from error
+@contextmanager
+def _folder(output: Path) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            root = stack.enter_context(folder.prepared(output))
+        except folder.OccupiedError as error:
+            raise click.UsageError(say("--output {output}: {reason}", output=output, reason=error)) from error
+        except OSError as error:
+            raise click.UsageError(
+                say("--output {output}: {reason}; choose a writable folder", output=output, reason=reason(error))
+            ) from error
+        yield root
 
 
 def _create_photos(root: Path, console: Console) -> None:

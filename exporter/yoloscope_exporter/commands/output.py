@@ -18,7 +18,8 @@ def write(path: Path, texts: Iterable[str]) -> None:
     """Write `texts`, one after the other, to `path`; a file that was there stays whole until the new one is.
 
     Raises:
-        OSError: it cannot be written, is there and not a regular file, or was laid there by another user.
+        OSError: it cannot be written, is there and not a regular file or write-protected, or was laid there by another
+            user.
     """
     _refuse_laid(path)
     there = path.resolve()
@@ -26,6 +27,8 @@ def write(path: Path, texts: Iterable[str]) -> None:
     before = there.stat() if there.exists() else None
     if before and not stat.S_ISREG(before.st_mode):
         raise OSError(None, say("not a regular file; leave the option out to print"))
+    if before and not os.access(there, os.W_OK):  # another file may take its place all the same
+        raise PermissionError(None, say("write-protected; chmod u+w, or choose another file"))
     whole_files.replace(there, texts, lambda new: _give(new, before) if before else new.chmod(0o666 & ~_umask()))
 
 

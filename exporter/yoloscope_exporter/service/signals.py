@@ -90,12 +90,13 @@ def handled(signals: Collection[signal.Signals], handler: Callable[[int, object]
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """All of INTERRUPTS unwind the stack like Ctrl-C, so that every child is ended."""
+    """All of INTERRUPTS unwind the stack like Ctrl-C, so that every child is ended; under `nohup` SIGHUP does not."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with handled(INTERRUPTS, interrupt):
+    ignored = {number for number in present("SIGHUP") if signal.getsignal(number) == signal.SIG_IGN}
+    with handled([number for number in INTERRUPTS if number not in ignored], interrupt):
         yield
 
 

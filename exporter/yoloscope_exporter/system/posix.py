@@ -108,9 +108,26 @@ def _path(link: Path) -> Path:
 
 
 def end_group(process: subprocess.Popen[bytes], *, kill: bool = False) -> None:
-    """Ask a process that was started APART, and all that it has started, to end; or kill them."""
+    """Ask a process that was started APART, and all that it has started, to end; or kill them.
+
+    Once its end was waited for its number is free. The kernel gives it to nobody as long as somebody of its group is
+    left: if there is a process of that number then, it is a stranger.
+    """
+    if process.returncode is not None and _exists(process.pid):
+        return
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is a process of that number, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def ask_to_end() -> None:
