@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+ifeq ($(wildcard exporter/yoloscope_exporter/cli.py),)
+$(error make is to be called in the folder of this file: `clean` would remove what another folder has by these names)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test field hangs faults fuzz soak long check generate pins bench gpu-kit clean
 
@@ -13,6 +17,8 @@ help: ## What can be made
 $(VENV)/.train: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "yoloscope needs Python 3.10 or newer: make PYTHON=python3.12 ..."; exit 2; }
+	@test -x $(BIN)/pip || ! test -e $(VENV) \
+		|| { echo "$(VENV) has no pip: was it made by uv? python -m ensurepip in it, or move it away"; exit 2; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "no venv module: apt-get install python3-venv"; exit 2; }
 	@echo "installing yoloscope with PyTorch and Ultralytics into $(VENV) (about 6 GB, once) ..."

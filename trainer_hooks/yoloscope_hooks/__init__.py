@@ -63,5 +63,7 @@ def _warn(error: Exception) -> None:
     except Exception:
         import sys
 
-        if sys.stderr is not None:
+        try:
             sys.stderr.write(f"{message}\n")
+        except Exception:  # there is none, or it was closed
+            return

@@ -8,6 +8,7 @@ removes the file, `status` says whether there is one.
 from __future__ import annotations
 
 import argparse
+import os
 import site
 import sys
 import sysconfig
@@ -39,12 +40,24 @@ def enable() -> str:
     for path in places():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(LINE, encoding="utf-8")
+            _write(path)
         except OSError as error:  # noqa: PERF203 - two places at most
             problem = error
         else:
             return f"enabled for every run of {sys.executable}: {path}"
     raise problem
+
+
+def _write(path: Path) -> None:
+    """All of it or nothing: every Python of this environment complains about half a line when it starts."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        new.write_text(LINE, encoding="utf-8")
+        new.replace(path)
+    except OSError:
+        if new.exists():
+            new.unlink()
+        raise
 
 
 def disable() -> str:

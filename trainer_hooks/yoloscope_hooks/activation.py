@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from yoloscope_record import log
 
 from yoloscope_hooks.opt_out import disabled
 
@@ -23,7 +24,6 @@ DEFAULTS_MODULE = "ultralytics.utils.callbacks.base"
 #: Torch's loader workers make their batches in this one.
 FETCH_MODULE = "torch.utils.data._utils.fetch"
 AUTOLOAD = Path(__file__).parent / "autoload"
-_log = logging.getLogger("yoloscope")
 
 
 def attach(model: Any, run: str | None) -> None:
@@ -40,7 +40,7 @@ def attach(model: Any, run: str | None) -> None:
         else:
             os.environ.pop("YOLOSCOPE_RANKS_RUN", None)
     except Exception as error:  # the training matters more
-        _log.warning("yoloscope: cannot monitor %r, pass a YOLO model or a trainer: %r", type(model).__name__, error)
+        log.warning("yoloscope: cannot monitor %r, pass a YOLO model or a trainer: %r", type(model).__name__, error)
         return
     _call_each(lambda: propagate(os.environ), tap_workers)
     with suppress(TypeError):  # a model that cannot be referred to weakly
@@ -56,7 +56,7 @@ def warn_if_dropped(reference: Callable[[], Any]) -> None:
         trainer = getattr(reference(), "trainer", None)
         listed = getattr(trainer, "callbacks", None)
         if isinstance(listed, dict) and callbacks.on_train_start not in listed.get("on_train_start", ()):
-            _log.warning(
+            log.warning(
                 "yoloscope: nothing was recorded: %s dropped the callbacks of its model; pass `_callbacks` on to "
                 "its base class, or use `yoloscope run` or yoloscope_hooks.enable()",
                 type(trainer).__name__,
@@ -89,7 +89,7 @@ def _call_each(*parts: Callable[[], None]) -> None:
         except Exception as error:  # noqa: PERF203 - three parts
             errors.append(error)
     if errors:
-        _log.warning("yoloscope: some hooks are missing, training goes on: %r", errors[0])
+        log.warning("yoloscope: some hooks are missing, training goes on: %r", errors[0])
 
 
 def _ours() -> Mapping[str, Callable[[Any], None]]:
@@ -120,7 +120,7 @@ def register_defaults(module: Any) -> None:
     try:
         register(module.default_callbacks, _ours())
     except Exception as error:
-        _log.warning("yoloscope: recording is off, this Ultralytics is not supported: %r", error)
+        log.warning("yoloscope: recording is off, this Ultralytics is not supported: %r", error)
 
 
 def tap_workers() -> None:

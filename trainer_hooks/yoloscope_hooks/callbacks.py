@@ -9,10 +9,12 @@ reference and every rank imports them by itself. What they know hangs on the tra
 from __future__ import annotations
 
 import functools
-import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_record import log
+
+from yoloscope_hooks import users_signals
 from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def _event(function: Event) -> Callable[[Trainer], None]:
     @functools.wraps(function)
     def callback(trainer: Trainer) -> None:
         now = perf_counter()
-        recorder = getattr(trainer, ATTRIBUTE, _NOT_YET)
+        recorder = _recorder(trainer)
         if recorder is _NOT_YET:
             recorder = _open(trainer)
         if recorder is None:
@@ -47,9 +49,21 @@ def _event(function: Event) -> Callable[[Trainer], None]:
         try:
             function(recorder, trainer, now)
         except Exception as error:  # a hook never raises into a training
+            if users_signals.raised(error):
+                raise
             recorder.failed(name, error, trainer)
 
     return callback
+
+
+def _recorder(trainer: Trainer) -> Any:
+    """What hangs on a trainer; `_NOT_YET` also of one whose `__getattr__` raises whatever it likes."""
+    try:
+        return getattr(trainer, ATTRIBUTE, _NOT_YET)
+    except Exception as error:
+        if users_signals.raised(error):
+            raise
+        return _NOT_YET
 
 
 def _say_whose(trainer: Trainer) -> None:
@@ -59,7 +73,7 @@ def _say_whose(trainer: Trainer) -> None:
 
         validating.is_trainings(trainer, None)
     except Exception as error:
-        logging.getLogger("yoloscope").debug("yoloscope cannot mark the validator: %s", error)
+        log.debug("yoloscope cannot mark the validator: %s", error)
 
 
 def _open(trainer: Trainer) -> Recorder | None:
@@ -71,11 +85,13 @@ def _open(trainer: Trainer) -> Recorder | None:
 
             recorder = opening.open_for(trainer)
     except Exception as error:
-        logging.getLogger("yoloscope").warning("yoloscope: recording is off: %s", error)
+        if users_signals.raised(error):
+            raise
+        log.warning("yoloscope: recording is off: %s", error)
     try:
         setattr(trainer, ATTRIBUTE, recorder)
     except Exception as error:  # then every event comes here again, and nothing worse
-        logging.getLogger("yoloscope").debug("yoloscope cannot mark the trainer: %s", error)
+        log.debug("yoloscope cannot mark the trainer: %s", error)
         return None
     return recorder
 
@@ -126,8 +142,10 @@ def on_train_batch_end(trainer: Trainer) -> None:
 
 
 def _without(name: str, error: Exception, trainer: Trainer) -> None:
-    """An event of a batch has failed, or there is no recorder. Never raises."""
-    recorder = getattr(trainer, ATTRIBUTE, _NOT_YET)
+    """An event of a batch has failed, or there is no recorder. Raises nothing but what is the user's."""
+    if users_signals.raised(error):
+        raise error
+    recorder = _recorder(trainer)
     if recorder is _NOT_YET:
         _open(trainer)  # a batch that began before the hooks did is not counted
     elif recorder is not None:
@@ -185,7 +203,7 @@ class _RunName:
         try:
             setattr(trainer, NAME_ATTRIBUTE, self.run)
         except Exception as error:
-            logging.getLogger("yoloscope").debug("yoloscope cannot name the run: %s", error)
+            log.debug("yoloscope cannot name the run: %s", error)
 
 
 def name_run(listed: MutableMapping[str, list[Callable[[Any], None]]], run: str) -> None:

@@ -13,6 +13,7 @@ from yoloscope_record.paths import NODES, SEVERAL
 from yoloscope_record.system import os
 
 from yoloscope_hooks import naming
+from yoloscope_hooks.users_signals import Quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -83,7 +84,7 @@ def known(parts: Iterable[Callable[[], Mapping[str, Any]]]) -> dict[str, str]:
     """The facts of all parts as text; what is None or empty is left out, and so is a part that fails."""
     facts: dict[str, Any] = {}
     for part in parts:
-        with suppress(Exception):  # a trainer of another shape lacks some facts, not its record
+        with Quietly():  # a trainer of another shape lacks some facts, not its record
             facts.update(part())
     texts = {name: _text(value) for name, value in facts.items() if value is not None}
     return {name: text for name, text in texts.items() if text}

@@ -16,11 +16,14 @@ needs values to go on (RT-DETR), and images of changing sizes (multi_scale, rect
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from yoloscope_record import log
+
+from yoloscope_hooks import users_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,8 +56,6 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 #: Of the sketch's batch: norms need more than one value for each channel, and a map may have one place only.
 IMAGES = 2
 
-_log = logging.getLogger("yoloscope")
-
 
 def per_image(trainer: Trainer) -> float | None:
     """Operations of an image of this training, forward and backward; None where they cannot be known."""
@@ -72,7 +73,9 @@ def per_image(trainer: Trainer) -> float | None:
     try:
         return _count(torch, model, (IMAGES, channels, size, size)) / IMAGES
     except Exception as error:  # a model of another kind, or a torch that knows no `meta`
-        _log.debug("yoloscope: what an image takes is not known: %s", error)
+        if users_signals.raised(error):
+            raise
+        log.debug("yoloscope: what an image takes is not known: %s", error)
         return None
 
 

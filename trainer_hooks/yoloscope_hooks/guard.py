@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from yoloscope_record import catalog
+from yoloscope_record import catalog, log
+
+from yoloscope_hooks import users_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 ERROR_LIMIT = 3  # the same part fails that often: it is left out from then on
-_log = logging.getLogger("yoloscope")
 
 
 class Guard:
@@ -42,6 +42,8 @@ class Guard:
         try:
             return function(*arguments)
         except Exception as error:  # a hook never raises into a training
+            if users_signals.raised(error):
+                raise
             self.count(name, error)
             return None
 
@@ -49,7 +51,7 @@ class Guard:
         """Count an error of a part. Never raises."""
         with suppress(Exception):
             if not self._errors:
-                _log.warning("yoloscope: %s failed, training goes on: %r", name, error)
+                log.warning("yoloscope: %s failed, training goes on: %r", name, error)
             self._errors[name] += 1
             if self._errors[name] >= ERROR_LIMIT:
                 self.off.add(name)

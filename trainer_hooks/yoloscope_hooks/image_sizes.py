@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import sys
-from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_record import catalog
 from yoloscope_record.system import os
+
+from yoloscope_hooks.users_signals import Quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,9 +41,9 @@ class Needs(NamedTuple):
 
 def store(trainer: Trainer, writer: Writer, who: tuple[str, str]) -> None:
     """Store what the images would take, and the room for a cache on disk; nothing of data sets of another shape."""
-    with suppress(Exception):
+    with Quietly():
         _store_needs(trainer, writer, who)
-    with suppress(Exception):
+    with Quietly():
         _store_room(trainer, writer, who)
 
 

@@ -7,7 +7,6 @@ So what is stored takes a lock, for some microseconds; all threads are counted.
 from __future__ import annotations
 
 import atexit
-import logging
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from bisect import bisect_left
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record import catalog, paths
+from yoloscope_record import catalog, log, paths
 from yoloscope_record.catalog import IMAGE_BUCKETS
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.system import os
@@ -34,7 +33,6 @@ WRITE_SECONDS = 0.05  # of a call that is under way; its end is always written
 MEMORY_SECONDS = 1.0  # between two looks at CUDA's memory
 FACTS_REST = 100.0  # times the CPU time that the facts took, before they are gathered again: 1 % of it at most
 MOST_KEYS = 64  # whoever makes a predictor for each image has a new one each time
-_log = logging.getLogger("yoloscope")
 
 
 class Recording:
@@ -268,7 +266,7 @@ def give_up(kind: str, error: Exception) -> None:
         return
     _process.said.add(kind)
     what = str(error) if isinstance(error, RecordError) else repr(error)
-    _log.warning("yoloscope: recording of %s is off, everything else goes on: %s", kind, what)
+    log.warning("yoloscope: recording of %s is off, everything else goes on: %s", kind, what)
 
 
 def interactive() -> bool:

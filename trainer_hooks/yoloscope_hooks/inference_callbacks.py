@@ -7,10 +7,12 @@ warning and its end: nothing of that kind is recorded in this process any more.
 from __future__ import annotations
 
 import functools
-import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_record import log
+
+from yoloscope_hooks import users_signals
 from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ def _event(function: Event) -> Callable[[Owner], None]:
         try:
             function(owner, now)
         except Exception as error:  # a hook never raises
+            if users_signals.raised(error):
+                raise
             _give_up(kind, error)
 
     return callback
@@ -43,7 +47,7 @@ def _give_up(kind: str, error: Exception) -> None:
 
         inference.give_up(kind, error)
     except Exception as worse:
-        logging.getLogger("yoloscope").warning("yoloscope: recording is off: %r", worse)
+        log.warning("yoloscope: recording is off: %r", worse)
 
 
 @_event

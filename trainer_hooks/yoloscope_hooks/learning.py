@@ -7,12 +7,11 @@ when an event says they have arrived.
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record import catalog
+from yoloscope_record import catalog, log
 from yoloscope_record.file_format import RecordError
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     Tensor = Any
 
 PERIOD = 5.0
-_log = logging.getLogger("yoloscope")
 
 
 class Learning:
@@ -113,7 +111,7 @@ class Learning:
                     self._writer.values[self._writer.slot(metric, *self._who, name)] = value
                 except RecordError as error:  # hundreds of classes, say: the others are stored all the same
                     if not self._left_out:
-                        _log.warning("yoloscope: %s and what follows it is left out: %s", name, error)
+                        log.warning("yoloscope: %s and what follows it is left out: %s", name, error)
                     self._left_out.add(name)
 
 

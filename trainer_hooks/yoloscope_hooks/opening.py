@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record import clearing, keeping, paths
+from yoloscope_record import clearing, keeping, log, paths
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
@@ -16,6 +15,7 @@ from yoloscope_record.writer import Writer
 
 from yoloscope_hooks import facts, leftovers, naming
 from yoloscope_hooks.recorder import Recorder
+from yoloscope_hooks.users_signals import Quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
 
 KEPT_AT_ONCE = 8  # runs that died and are looked at, the newest first
-_log = logging.getLogger("yoloscope")
 _counted: set[int] = set()  # processes whose start counts for a training already; a fork is another process
 
 
@@ -57,7 +56,7 @@ def open_for(trainer: Trainer) -> Recorder:
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
     runs = leftovers.own_runs(base, path.parent)
     if kept is not None:
-        with suppress(Exception):
+        with Quietly():
             _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
     leftovers.clear(runs, now)
     return recorder
@@ -69,7 +68,7 @@ def _say_if_hidden(directories: Iterable[Path]) -> None:
     with suppress(OSError):
         closed = next((path for path in directories if not paths.is_readable_to_all(path)), None)
     if closed is not None:
-        _log.warning(
+        log.warning(
             "yoloscope: an exporter of another user cannot see this training, others may not read %s: "
             "umask 022 before the next one, chmod 755 for this one",
             closed,
@@ -100,4 +99,4 @@ def _keep_dead(directories: Iterable[Path], ours: Path) -> None:
             if killed and base is not None and base.parent.parent == ours.parent.parent:
                 keeping.keep(path, record, base, {}, os.geteuid())
         except (RecordError, OSError) as error:
-            _log.info("yoloscope: the end of %s is not kept: %s", path, error)
+            log.info("yoloscope: the end of %s is not kept: %s", path, error)

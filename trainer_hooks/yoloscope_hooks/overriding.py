@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import os
 from typing import Any
 
+from yoloscope_record import log
 from yoloscope_record.probes import ARGUMENTS, PROBE
 
 _ALWAYS = ("save_dir",)  # no argument of older versions, and looked at by all
@@ -28,7 +28,7 @@ def install(module: Any) -> None:
     except Exception as error:
         if os.environ.get(PROBE):  # it would write into the user's folders
             raise SystemExit(f"yoloscope: {ARGUMENTS} cannot be used: {error!r}") from error
-        logging.getLogger("yoloscope").warning("yoloscope: %s is not used: %r", ARGUMENTS, error)
+        log.warning("yoloscope: %s is not used: %r", ARGUMENTS, error)
 
 
 def _override(trainer_class: Any, arguments: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from threading import get_ident
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import accounts, binding, inference
+from yoloscope_hooks import accounts, binding, inference, users_signals
 from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
@@ -252,6 +252,8 @@ def _quietly(function: Any, *arguments: Any) -> None:
     try:
         function(*arguments)
     except Exception as error:  # a hook never raises
+        if users_signals.raised(error):
+            raise
         inference.give_up("predict", error)
 
 

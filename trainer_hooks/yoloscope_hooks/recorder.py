@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
@@ -11,7 +10,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record import catalog, keeping
+from yoloscope_record import catalog, keeping, log
 from yoloscope_record.catalog import PHASES
 
 from yoloscope_hooks import (
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
 
 VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
-_log = logging.getLogger("yoloscope")
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 
 
@@ -95,7 +93,7 @@ class Recorder:
         try:
             keeping.begin(base, self._who[0], self._writer.path.name, self._writer.content())
         except OSError as error:
-            _log.info("yoloscope: the end of this training is not kept in %s: %s", base, error)
+            log.info("yoloscope: the end of this training is not kept in %s: %s", base, error)
             return False
         return True
 
@@ -264,7 +262,7 @@ class Recorder:
             else:
                 keeping.forget(base, run, name)
         except OSError as error:
-            _log.info("yoloscope: the end of this training is not kept in %s: %s", base, error)
+            log.info("yoloscope: the end of this training is not kept in %s: %s", base, error)
             with suppress(OSError):
                 keeping.forget(base, run, name)
 

@@ -10,7 +10,6 @@ Metrics are those of training: a worker of the validation loader keeps still.
 
 from __future__ import annotations
 
-import logging
 import math
 import multiprocessing
 import re
@@ -20,8 +19,10 @@ from signal import SIGTERM, Signals, strsignal
 from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_record import log
 from yoloscope_record.system import major_faults, os
 
+from yoloscope_hooks import users_signals
 from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def tap(module: Any) -> None:
         if not hasattr(fetcher.fetch, _STATE):
             fetcher.fetch = _measured(fetcher.fetch)
     except Exception as error:
-        logging.getLogger("yoloscope").warning("yoloscope does not measure loader workers: %r", error)
+        log.warning("yoloscope does not measure loader workers: %r", error)
 
 
 def _measured(fetch: Fetch) -> Fetch:
@@ -69,7 +70,9 @@ def _measured(fetch: Fetch) -> Fetch:
         try:
             tally = fetcher._yoloscope  # noqa: SLF001 - ours
         except AttributeError:
-            tally = fetcher._yoloscope = _tally(fetcher)  # noqa: SLF001
+            tally = _tally(fetcher)
+            with suppress(Exception):  # a fetcher that takes no attribute
+                fetcher._yoloscope = tally  # noqa: SLF001
         if tally is None:
             return fetch(fetcher, index)
         began, cpu = perf_counter(), thread_time()
@@ -145,7 +148,9 @@ class _Tally:
                 self._search()
             elif self._book is not None:
                 self._book.enter([(wall, cpu)], self._new_faults())
-        except Exception:
+        except Exception as error:
+            if users_signals.raised(error):
+                raise
             self._book, self._searches = None, SEARCH_LIMIT
 
     def _search(self) -> None:
@@ -385,6 +390,8 @@ class Queue:
                 try:
                     self.batch(iterator)
                 except Exception as error:
+                    if users_signals.raised(error):
+                        raise
                     self.worker = self.depth = math.nan
                     self.failed(error)
                 now, began = began, perf_counter()

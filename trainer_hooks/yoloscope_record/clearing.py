@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 import stat
@@ -10,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_record import locks, stack_file
+from yoloscope_record import locks, log, stack_file
 from yoloscope_record.file_format import SUFFIX, RecordError, slug
 from yoloscope_record.reader import MAX_FILE_BYTES, Reader, open_record
 from yoloscope_record.system import os
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 MAX_NAMES = 4096  # in a run's directory that is to be cleared
 _TEMPORARY = re.compile(r"(.+\.rec)\.[a-z0-9_]{8}\.new")  # a record before it gets its name
-_log = logging.getLogger("yoloscope")
 
 
 class Removal(NamedTuple):
@@ -149,7 +147,7 @@ def _unlink(descriptor: int, directory: Path, name: str, seen: os.stat_result) -
     if not os.path.samestat(os.stat(name, dir_fd=descriptor, follow_symlinks=False), seen):
         return False
     os.unlink(name, dir_fd=descriptor)
-    _log.info("removed the old record %s", directory / name)
+    log.info("removed the old record %s", directory / name)
     return True
 
 
@@ -158,6 +156,6 @@ def _rmdir(parent: int, directory: Path, seen: os.stat_result) -> bool:
     with suppress(OSError):
         if os.path.samestat(os.stat(directory.name, dir_fd=parent, follow_symlinks=False), seen):
             os.rmdir(directory.name, dir_fd=parent)
-            _log.info("removed the old run %s", directory)
+            log.info("removed the old run %s", directory)
             return True
     return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import math
 import stat
 import tempfile
@@ -15,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_record import catalog, locks
+from yoloscope_record import catalog, locks, log
 from yoloscope_record.file_format import (
     GENERATION,
     HEAD,
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 #: Errors that say that a disk, or a user's share of it, is full.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _CHECK_SECONDS = 1.0  # between two looks at what became of the file
-_log = logging.getLogger("yoloscope")
 
 
 class Writer:
@@ -307,7 +305,7 @@ class Writer:
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
-        _log.warning("yoloscope: recording to %s has stopped, training goes on: %s", self.path, error.strerror)
+        log.warning("yoloscope: recording to %s has stopped, training goes on: %s", self.path, error.strerror)
         self.discard()
 
     def discard(self) -> None:

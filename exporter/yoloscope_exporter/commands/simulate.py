@@ -182,7 +182,7 @@ def _write(plan: Plan, path: Path, *, span: float, step: float, end: float | Non
 def _serve(plan: Plan, address: Address | UnixAddress, targets: Path | None) -> None:
     with waiting(_SIGNALS) as received, serving(plan.fleet(time.time()), address) as server:
         groups = target_groups(server.app, server.url.partition("://")[2])
-        with _announced(targets, groups) if targets else nullcontext():
+        with announced(targets, groups) if targets else nullcontext():
             number = say(counted(plan.nodes, "node"))
             click.echo(
                 say("{number} at {url}/node/0/metrics ..., targets at {url}/targets", number=number, url=server.url),
@@ -269,14 +269,29 @@ def target_groups(app: App, address: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _announced(path: Path, groups: list[dict[str, Any]]) -> Iterator[None]:
+def announced(path: Path, groups: list[dict[str, Any]]) -> Iterator[None]:
     """The targets' file, until the block is left: nodes that are no longer simulated would be alerted on."""
+    if not _is_ours(path):
+        raise click.BadParameter(
+            say("{path} holds something else than simulated targets, and would be removed at the end", path=path),
+            param_hint="--targets",
+        )
     _write_targets(path, groups)
     try:
         yield
     finally:
         with suppress(OSError):
-            path.unlink()
+            if _is_ours(path):
+                path.resolve().unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether there is nothing that an earlier simulation has not written; what is no file is refused by who writes."""
+    try:
+        groups = json.loads(path.read_text(encoding="utf-8") or "[]") if path.is_file() else []
+        return all(group["labels"]["__metrics_path__"].startswith("/node/") for group in groups)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
 def _write_targets(path: Path, groups: list[dict[str, Any]]) -> None:

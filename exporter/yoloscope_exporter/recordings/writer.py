@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import stat
 from contextlib import suppress
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
@@ -64,10 +65,21 @@ class Writer:
         first = next(found, b"")
         if size and not first.startswith(_BEGINNINGS):
             raise ValueError(text("it does not begin like a recording"))
-        for line in (first, *found):
+        for line in chain((first,), found):
             if line.startswith(b"# TYPE "):
                 self._declared.add(line.split(b" ", 3)[2].decode())
+        if self._compressed and whole < size and not self._is_one_append(whole):
+            raise ValueError(
+                text("its last part, from byte {end} on, is cut off and holds several snapshots", end=whole)
+            )
         return whole - len(EOF) if self._ends_with_mark(whole) else whole
+
+    def _is_one_append(self, start: int) -> bool:
+        """Whether what was cut off is an append of ours, of one moment: others may compress everything as one."""
+        self._file.seek(start)
+        values = (line for line in lines(piece for _, piece in unpacked(self._file)) if line and line[:1] != b"#")
+        moments = (line.rpartition(b" ")[2] for line in values)
+        return all(one == other for one, other in pairwise(moments))
 
     def _ends_with_mark(self, whole: int) -> bool:
         if self._compressed or whole < len(EOF):

@@ -251,8 +251,11 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def release(listening: socket.socket) -> None:
-    """Close a bound socket, and remove its file."""
+    """Close a bound socket, and remove its file, unless another server has put its own there since."""
+    path = None
     if listening.fileno() >= 0 and listening.family == getattr(socket, "AF_UNIX", None):
-        with suppress(OSError):
-            Path(listening.getsockname()).unlink()
+        path = listening.getsockname()
     listening.close()
+    if path and _is_abandoned(Path(path)):
+        with suppress(OSError):
+            Path(path).unlink()

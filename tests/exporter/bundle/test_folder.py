@@ -120,3 +120,21 @@ def test_a_manifest_names_nothing_outside(tmp_path: Path, named: str) -> None:
     with pytest.raises(BundleError, match="is not in its folder"):
         folder.write(site, {}, SITE, "1.2.4")
     assert (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("named", ["prometheus", "prometheus/rules", "home"])
+def test_links_out_of_it_are_not_followed(tmp_path: Path, named: str) -> None:
+    """Whose folder it is may have laid one to another user's, and known what is there."""
+    site, theirs = tmp_path / "site", tmp_path / "theirs"
+    folder.write(site, OLD, SITE, "1.2.3")
+    theirs.mkdir()
+    (theirs / ".bashrc").write_text("known", encoding="utf-8")
+    content = json.loads((site / folder.MANIFEST).read_text(encoding="utf-8"))
+    content["files"][f"{named}/.bashrc"] = folder.digest("known")
+    (site / folder.MANIFEST).write_text(json.dumps(content), encoding="utf-8")
+    if (site / named).exists():
+        (site / named).rename(tmp_path / "before")
+    (site / named).symlink_to(theirs)
+    with pytest.raises(BundleError, match=f"{named} is a link"):
+        folder.write(site, NOW, SITE, "1.2.4")
+    assert [path.name for path in theirs.iterdir()] == [".bashrc"]

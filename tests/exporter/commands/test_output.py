@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +70,67 @@ def test_devices_and_pipes_are_refused(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="not a regular file"):
             write(path, ["x"])
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+#: Writes half a file, says so, and waits.
+HALF = """
+import sys, time
+from pathlib import Path
+from yoloscope_exporter.commands.output import write
+def texts():
+    yield "half" * 10_000
+    print("half", flush=True)
+    time.sleep(60)
+write(Path(sys.argv[1]), texts())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_whatever_ends_the_command_nothing_is_left(tmp_path: Path, number: signal.Signals) -> None:
+    """The file that was there is whole, and nothing lies beside it."""
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with subprocess.Popen(
+        [sys.executable, "-c", HALF, str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"half\n"
+        process.send_signal(number)
+    assert process.returncode != 0
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("lacks", ["O_TMPFILE", "link"])
+def test_a_file_system_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str) -> None:
+    """And one that gives no names afterwards: it is written all the same, as the text is."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    if lacks == "link":
+        monkeypatch.setattr(os, "link", refused)
+    else:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    path = tmp_path / "report.md"
+    for text in ("one\r\n两\n", "two"):
+        write(path, [text[:2], text[2:]])
+        assert path.read_bytes().decode() == text
+        assert list(tmp_path.iterdir()) == [path]
+        path.chmod(0o640)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_write_protected_file_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has protected it meant to; another file in its place needs the folder alone to be writable."""
+    path = tmp_path / "cfg.yaml"
+    path.write_text("mine")
+    path.chmod(0o444)
+    if os.geteuid() == 0:  # may write it all the same
+        monkeypatch.setattr(os, "access", lambda file, mode: not (Path(file) == path and mode & os.W_OK))
+    with pytest.raises(PermissionError, match="write-protected"):
+        write(path, ["new"])
+    assert path.read_text() == "mine"
 
 
 @pytest.fixture

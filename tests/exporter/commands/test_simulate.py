@@ -10,9 +10,10 @@ import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter.commands.simulate import serving, simulate, target_groups
+from yoloscope_exporter.commands.simulate import announced, serving, simulate, target_groups
 from yoloscope_exporter.config.types import Address
 from yoloscope_exporter.simulation import fleet
 
@@ -102,6 +103,36 @@ def test_targets_are_there_while_the_nodes_are(tmp_path: Path) -> None:
         process.terminate()
     assert process.returncode == 0
     assert not targets.exists()
+
+
+@pytest.mark.parametrize("there", ["[]", "- targets: [n1:9911]\n", '[{"targets": ["n1:9911"]}]', "milk"])
+def test_targets_of_others_stay(tmp_path: Path, there: str) -> None:
+    """They would be overwritten, and removed at the end; what a killed simulation has left is nobody's."""
+    targets = tmp_path / "exporter.yml"
+    targets.write_text(there, encoding="utf-8")
+    if there == "[]":
+        with announced(targets, [{"labels": {"__metrics_path__": "/node/0/metrics"}}]):
+            left = targets.read_text(encoding="utf-8")
+        targets.write_text(left, encoding="utf-8")
+        with announced(targets, []):
+            pass
+        assert not targets.exists()
+        return
+    with pytest.raises(click.BadParameter, match="something else"), announced(targets, []):
+        pass
+    assert targets.read_text(encoding="utf-8") == there
+
+
+def test_targets_by_a_link(tmp_path: Path) -> None:
+    """It is what the link leads to that Prometheus reads; others may have come meanwhile, and stay."""
+    link, targets = tmp_path / "link.yml", tmp_path / "exporter.yml"
+    link.symlink_to(targets)
+    with announced(link, []):
+        assert targets.exists()
+    assert not targets.exists()
+    with announced(link, []):
+        targets.write_text("mine", encoding="utf-8")
+    assert targets.read_text(encoding="utf-8") == "mine"
 
 
 def test_written_history_becomes_blocks(tmp_path: Path) -> None:

@@ -89,6 +89,35 @@ def test_a_torn_end_costs_the_last_moments_only(path: Path, lost: int) -> None:
     assert mended.last > 9000
 
 
+@pytest.mark.parametrize("kept", [0, 3])
+def test_what_was_compressed_as_one_and_cut_off_is_left_alone(tmp_path: Path, kept: int) -> None:
+    """By gunzip and gzip, and a copy that had no room: all would be taken for an append that a crash has cut off."""
+    path = tmp_path / "a.om.gz"
+    write(path)
+    data = path.read_bytes()
+    members = [match.start() for match in re.finditer(b"\x1f\x8b\x08", data)]
+    again = data[: members[kept]] + gzip.compress(gzip.decompress(data[members[kept] :]))
+    path.write_bytes(again)
+    Writer(path).close()  # whole
+    path.write_bytes(again[:-9])
+    with pytest.raises(ValueError, match=f"from byte {members[kept]} on, is cut off and holds several snapshots"):
+        Writer(path)
+    assert path.read_bytes() == again[:-9]
+
+
+def test_a_long_recording_takes_no_memory(tmp_path: Path) -> None:
+    """To continue it; half a megabyte may hold half a gigabyte."""
+    path = tmp_path / "a.om.gz"
+    line = b'yoloscope_train_batches_total{run="r",rank="0"} 1 1000.0\n'
+    path.write_bytes(gzip.compress(b"# TYPE yoloscope_train_batches counter\n" + line * 200_000))
+    tracemalloc.start()
+    try:
+        Writer(path).close()
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_short_write_is_taken_back(path: Path) -> None:
     """A disk that is full in the middle of a block: what was before is complete, and can be continued."""
     before = content(write(path))

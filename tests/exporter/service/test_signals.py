@@ -37,3 +37,16 @@ def test_what_is_started_is_not_interrupted_halfway(number: signal.Signals) -> N
     with pytest.raises(KeyboardInterrupt):
         start()
     assert reached == ["set() 0\n"]
+
+
+def test_nohup_holds() -> None:
+    """Who has had SIGHUP ignored goes on when the terminal is closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            signal.raise_signal(signal.SIGHUP)
+            with deferred():
+                signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -146,6 +146,28 @@ def test_a_dead_servers_socket_is_replaced_and_nothing_else(short_path: Path) ->
     assert path.read_text() == "mine"
 
 
+@pytest.mark.parametrize("there", ["server", "file"])
+def test_what_has_come_in_its_place_stays(short_path: Path, there: str) -> None:
+    """Somebody has removed the socket of a server that goes on, and put another one there."""
+    path = short_path / "web.sock"
+    made = Server(UnixAddress(path), here)
+    made.start()
+    path.unlink()
+    if there == "file":
+        path.write_text("mine")
+        made.close()
+        assert path.read_text() == "mine"
+        return
+    other = Server(UnixAddress(path), here)
+    other.start()
+    made.close()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        assert ask(connection, "/") == (200, b"here")
+    other.close()
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("seconds", [10.0, 0.1])
 def test_connections_under_way_are_finished(seconds: float) -> None:
     """After the end is announced, a request that was being answered still gets its answer, in the time there is."""

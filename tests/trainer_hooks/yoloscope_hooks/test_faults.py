@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from yoloscope_hooks import (
     ddp,
     facts,
     guard,
+    image_sizes,
     inference_callbacks,
     instrumentation,
     learning,
@@ -224,6 +227,111 @@ def test_trainer_of_the_future(loop: Loop, missing: str) -> None:
     (one,) = records()
     assert value(one, "batches_total") == 2 * BATCHES
     assert one.state == "finished"
+
+
+@pytest.mark.parametrize("error", [KeyError, RuntimeError])
+def test_a_trainer_whose_getattr_raises_something_else(tmp_path: Path, error: type[Exception]) -> None:
+    """Also for what hangs on it only later: our own attribute."""
+
+    class Strange(Loop):
+        def __getattr__(self, name: str) -> Any:
+            raise error(name)
+
+    loop = Strange(tmp_path, batches=BATCHES)
+    for event, function in CALLBACKS.items():
+        loop.callbacks[event] = [function]
+    loop.train()
+    assert loop.calls.count("step") == BATCHES
+
+
+#: A training that has no record to write to, which is said, in a process whose standard error is closed.
+WITHOUT_STDERR = """
+import sys
+from pathlib import Path
+import yoloscope_hooks
+from tests.trainer_hooks.loop import Loop
+loop = yoloscope_hooks.attach(Loop(Path(sys.argv[1])))
+sys.stderr.close()
+loop.train()
+yoloscope_hooks.attach(object())
+print(len(loop.calls))
+"""
+
+
+def test_standard_error_is_closed(tmp_path: Path) -> None:
+    """Python's own logging raises then."""
+    (tmp_path / "file").write_text("")
+    environ = {**os.environ, "YOLOSCOPE_DIR": str(tmp_path / "file"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", WITHOUT_STDERR, str(tmp_path)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "5\n")
+
+
+def test_a_log_that_raises(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a handler of the user's does that wants no warnings at all; of an event, and of a file that is full."""
+
+    class Strict(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError(record.getMessage())
+
+    handler = Strict()
+    logging.getLogger("yoloscope").addHandler(handler)
+    try:
+        monkeypatch.setattr(recorder.Recorder, "epoch_end", _broken)
+        loop.callbacks["on_train_epoch_end"].append(lambda _: monkeypatch.setattr(os, "pwrite", _raise(errno.ENOSPC)))
+        loop.train()
+    finally:
+        logging.getLogger("yoloscope").removeHandler(handler)
+    assert loop.calls == CALLS
+    assert records() == []
+
+
+class PreemptedError(Exception):
+    """What a user's handler raises, to end the training."""
+
+
+def _preempt(*_: object) -> None:
+    raise PreemptedError
+
+
+class Preempt:
+    """The same as a method, and as something that can be called."""
+
+    def __call__(self, *_: object) -> None:
+        """Raise."""
+        _preempt()
+
+    def method(self, *_: object) -> None:
+        """Raise."""
+        _preempt()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (opening, "open_for"),
+        (recorder.Recorder, "epoch_start"),
+        (recorder.Recorder, "end"),
+        (batches.Batches, "end"),
+        (learning.Learning, "check"),
+        (loader_workers.Queue, "look"),
+        (facts, "_asked_for"),
+        (image_sizes, "_store_needs"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("handler", [_preempt, Preempt(), Preempt().method, partial(_preempt, 1)], ids=str)
+def test_what_a_signal_handler_of_the_users_raises(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, place: tuple[object, str], handler: Any
+) -> None:
+    """It ends the training, as it would have a line earlier, though it comes while one of ours is at work."""
+    monkeypatch.setattr(*place, lambda *_, **__: signal.raise_signal(signal.SIGUSR1))
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(PreemptedError):
+            loop.train()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("kind", ["file", "below a file", "read-only", "full", "link", "somebody else's"])

@@ -90,7 +90,10 @@ def _inactive(error: Exception) -> None:
             f"that tunes: install the same there ({error!r})"
         ) from error
     if os.environ.get("YOLOSCOPE_DEBUG"):
-        sys.stderr.write(f"yoloscope: not active: {error!r}\n")
+        try:
+            sys.stderr.write(f"yoloscope: not active: {error!r}\n")
+        except Exception:  # there is none, or it was closed
+            return
 
 
 def install() -> None:
