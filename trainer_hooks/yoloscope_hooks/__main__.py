@@ -8,6 +8,7 @@ removes the file, `status` says whether there is one.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import site
 import sys
@@ -49,7 +50,13 @@ def enable() -> str:
 
 
 def _write(path: Path) -> None:
-    """All of it or nothing: every Python of this environment complains about half a line when it starts."""
+    """All of it or nothing: every Python of this environment complains about half a line when it starts.
+
+    Raises:
+        OSError: it cannot be written, or there is one of that name that is not ours.
+    """
+    if path.exists() and not _is_ours(path):
+        raise FileExistsError(errno.EEXIST, "it is there and is not yoloscope's", str(path))
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         new.write_text(LINE, encoding="utf-8")
@@ -62,7 +69,7 @@ def _write(path: Path) -> None:
 
 def disable() -> str:
     """Remove the file from all places; the message says from where."""
-    removed = [path for path in places() if path.exists()]
+    removed = [path for path in places() if _is_ours(path)]
     for path in removed:
         path.unlink()
     return "disabled: removed " + ", ".join(map(str, removed)) if removed else "was not enabled"
@@ -70,7 +77,15 @@ def disable() -> str:
 
 def status() -> str:
     """The message that says whether there is a file, and where."""
-    return next((f"enabled: {path}" for path in places() if path.exists()), "not enabled")
+    return next((f"enabled: {path}" for path in places() if _is_ours(path)), "not enabled")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether this command has written it, of whatever version."""
+    try:
+        return "yoloscope_hooks" in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def main() -> None:

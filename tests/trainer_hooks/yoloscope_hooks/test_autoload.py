@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from yoloscope_hooks import __main__ as hooks_command
 from yoloscope_hooks.activation import AUTOLOAD, propagate
 
 if TYPE_CHECKING:
@@ -188,6 +189,23 @@ def test_pth_file(world: dict[str, str], tmp_path: Path) -> None:
     assert call("-c", "print('packages gone')", PYTHONPATH="") == "packages gone\n"
     assert "removed" in call("-m", "yoloscope_hooks", "disable")
     assert "yoloscope" not in call("-c", LIST)
+
+
+def test_pth_file_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tools name such a file by the package; and a disk that is full leaves none, and no half of one."""
+    path = tmp_path / hooks_command.NAME
+    monkeypatch.setattr(hooks_command, "places", lambda: [path])
+    path.write_text("/home/me/yoloscope/src\n", encoding="utf-8")
+    with pytest.raises(FileExistsError):
+        hooks_command.enable()
+    assert (hooks_command.disable(), hooks_command.status()) == ("was not enabled", "not enabled")
+    assert path.read_text(encoding="utf-8") == "/home/me/yoloscope/src\n"
+    path.unlink()
+    (tmp_path / "full").symlink_to("/dev/full")
+    monkeypatch.setattr(hooks_command.Path, "with_name", lambda *_: tmp_path / "full")
+    with pytest.raises(OSError, match="No space left"):
+        hooks_command.enable()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_propagate_keeps_the_path() -> None:
