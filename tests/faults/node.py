@@ -1,4 +1,7 @@
-"""A node under attack: a running exporter of root's, and a training of somebody else's that nothing may happen to."""
+"""A node under attack: a running exporter, and a training of somebody else's that nothing may happen to.
+
+The exporter is root's, or that of the user whose number is in `YOLOSCOPE_FAULTS_USER`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     Row = Callable[[str, str, object], None]
 
+USER = os.environ.get("YOLOSCOPE_FAULTS_USER", "")
 FLEET = Path(__file__).parents[1] / "benchmarks" / "fleet.py"
 #: A training of Alice's that goes on.
 VICTIM = """
@@ -40,7 +45,7 @@ UP = re.compile(r'^yoloscope_train_up\{rank="([^"]*)",run="([^"]*)"\} (\d)', re.
 
 
 class Exporter:
-    """A running exporter of root's."""
+    """A running exporter."""
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         """Take the process, its address and what it writes on stderr."""
@@ -111,6 +116,9 @@ def serving(
     command += [f"--no-collector.{name}" for name in without]
     if descriptors:
         command = ["sh", "-c", 'ulimit -n "$0"; exec "$@"', str(descriptors), *command]
+    if USER:
+        command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
+        _open_to_all(log.parent)
     path = os.pathsep.join(sys.path)
     with log.open("wb") as out:
         variables = {**environment(), **(environ or {}), "PYTHONPATH": path, "YOLOSCOPE_DIR": str(base)}
@@ -123,6 +131,15 @@ def serving(
     finally:
         process.kill()
         process.wait()
+
+
+def _open_to_all(folder: Path) -> None:
+    """What pytest makes for a test is root's alone."""
+    for part in (folder, *folder.parents):
+        if part.stat().st_uid == os.geteuid() and part.is_relative_to(tempfile.gettempdir()):
+            part.chmod(part.stat().st_mode | 0o755)
+    for inside in folder.rglob("*"):
+        inside.chmod(inside.stat().st_mode | (0o755 if inside.is_dir() else 0o444))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import locks, stack_file
-from yoloscope_record.system import os
+from yoloscope_record.system import aside, duplicate, os
 
 from yoloscope_hooks.opt_out import stacks_disabled
 
@@ -88,7 +88,7 @@ def release() -> None:
     if file < 0 or number is None:
         return
     if _State.nowhere < 0:
-        _State.nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # stays open: the handler keeps the number
+        _State.nowhere = aside(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))  # for good: the handler keeps it
     _lead_crashes(_State.nowhere)
     _leave_ends()
     faulthandler.register(number, file=_State.nowhere, all_threads=True)
@@ -143,7 +143,7 @@ def _install_ends(file: int, training: _Training) -> None:
     if _State.crashes >= 0:
         _lead_crashes(file)
     elif not faulthandler.is_enabled():
-        _State.crashes = os.dup(file)
+        _State.crashes = duplicate(file)
         faulthandler.enable(file=_State.crashes, all_threads=True)
     _install_end(signal.SIGTERM, file)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
@@ -193,4 +193,4 @@ def _after_fork() -> None:
         faulthandler.register(number, file=file, all_threads=True)
         _lead_crashes(file)
         _State.file, _State.process = file, os.getpid()
-        os.close(inherited)
+        locks.close(inherited)

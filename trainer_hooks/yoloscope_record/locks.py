@@ -42,13 +42,29 @@ def keep(descriptor: int) -> None:
 
 
 def close(descriptor: int) -> None:
-    """Close a file that was locked, and so let go of it.
+    """Close a file that was locked, and so let go of it; nothing if another file has the number by now.
 
     Raises:
         OSError: as `os.close`.
     """
-    _own.pop(descriptor, None)
-    os.close(descriptor)
+    own = _own.pop(descriptor, None)
+    if own is None or _is_of(descriptor, own):
+        os.close(descriptor)
+
+
+def is_there(descriptor: int) -> bool:
+    """Whether a descriptor is still of the file that was locked by it, if one was: it may have been closed for us.
+
+    Raises:
+        OSError: it is of no file.
+    """
+    own = _own.get(descriptor)
+    return own is None or _is_of(descriptor, own)
+
+
+def _is_of(descriptor: int, own: tuple[int, int, int]) -> bool:
+    status = os.fstat(descriptor)
+    return own[1:] == (status.st_dev, status.st_ino)
 
 
 def holder(descriptor: int) -> int | None:

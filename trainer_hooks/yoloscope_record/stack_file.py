@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import locks
 from yoloscope_record.file_format import RecordError, clean, slug
-from yoloscope_record.system import os
+from yoloscope_record.system import aside, os
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +126,7 @@ def _begin(path: Path, line: bytes) -> int:
     """Make the file anew: one that is there anybody may have open, and locked for reading."""
     _make_room(path)
     try:
-        descriptor = os.open(path, _FLAGS, 0o600)
+        descriptor = aside(os.open(path, _FLAGS, 0o600))
     except FileExistsError as error:
         raise BlockingIOError(errno.EAGAIN, f"another process has {path}") from error
     try:

@@ -43,7 +43,7 @@ from yoloscope_record.file_format import (
 )
 from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
 from yoloscope_record.reader import Reader
-from yoloscope_record.system import after_fork, allocate, give_name, os
+from yoloscope_record.system import after_fork, allocate, aside, give_name, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -107,6 +107,8 @@ class Writer:
         for sample in previous if resume else ():
             self._continue(sample)
         self._file = _create(path, self._size, self._whole())
+        status = os.fstat(self._file)
+        self._where = status.st_dev, status.st_ino
         _writers.add(self)
 
     def _lay_out(self, slots: int, header: int, ring: int) -> None:
@@ -241,12 +243,12 @@ class Writer:
         if not self._u64[SEQUENCE] & 1:
             self.begin()
         self._f64[UPDATED] = now
-        self._write(self._in_use, 0)
-        self._u64[SEQUENCE] += 1
-        self._write(self._sequence, SEQUENCE_OFFSET)
         if not 0.0 <= now - self._checked < _CHECK_SECONDS:
             self._checked = now
             self._check_file()
+        self._write(self._in_use, 0)
+        self._u64[SEQUENCE] += 1
+        self._write(self._sequence, SEQUENCE_OFFSET)
 
     def observe(self, first: int, buckets: Sequence[float], value: float) -> None:
         """Count `value` in the histogram whose first bucket is at `first`. Between `begin` and `end`."""
@@ -292,17 +294,28 @@ class Writer:
         """Write the file anew if somebody cut it, the ring's rows excepted; give it up if it was deleted."""
         if self._file < 0:
             return
-        locks.keep(self._file)
         try:
-            status = os.fstat(self._file)
-            if not status.st_nlink:
-                raise FileNotFoundError(errno.ENOENT, "it was deleted")
+            status = self._status()
             # Cut and written to since, it may have its size again, but no header.
             if status.st_size != self._size or os.pread(self._file, 1, self._u32[HEADER_OFFSET]) != b"{":
                 self._rows, self._place, self._u64[RING_WRITTEN] = 0, self._ring, 0
                 _fill(self._file, self._size, self._whole())
         except OSError as error:
             self._lose(error)
+
+    def _status(self) -> os.stat_result:
+        """Of the file, whose lock is taken again.
+
+        Raises:
+            OSError: it was deleted, or closed: what has its number by now is the user's.
+        """
+        if not locks.is_there(self._file):
+            raise OSError(errno.EBADF, "somebody has closed it")
+        locks.keep(self._file)
+        status = os.fstat(self._file)
+        if not status.st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "it was deleted")
+        return status
 
     def _lose(self, error: OSError) -> None:
         log.warning("yoloscope: recording to %s has stopped, training goes on: %s", self.path, error.strerror)
@@ -312,9 +325,13 @@ class Writer:
         """Remove the file and close it. Absent is better than wrong: without new batches it would look like a hang."""
         if self._file >= 0:
             with suppress(OSError):
-                if os.path.samestat(self.path.lstat(), os.fstat(self._file)):
+                if self._is_at_its_path():
                     self._remove()
             self.let_go()
+
+    def _is_at_its_path(self) -> bool:
+        status = self.path.lstat()
+        return (status.st_dev, status.st_ino) == self._where
 
     def _remove(self) -> None:
         try:
@@ -369,6 +386,7 @@ def _create(path: Path, size: int, content: Iterable[tuple[bytes | memoryview, i
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _check_ours(path.parent)
         descriptor, temporary = tempfile.mkstemp(".new", f"{path.name}.", path.parent)
+        descriptor = aside(descriptor)
         try:
             locks.take(descriptor)
             os.fchmod(descriptor, 0o644)

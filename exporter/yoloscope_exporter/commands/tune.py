@@ -79,7 +79,8 @@ def tune(  # noqa: PLR0913 - a command's options
     """Find the fastest workers, cache and threads for a training command by short probes of it.
 
     Each probe is the command itself with other arguments, ended after some seconds of training: nothing is saved,
-    validated or drawn, and nothing is left behind. What is chosen does not change the result of the training.
+    validated or drawn, and nothing is left behind. What a script does itself before its training, and in its callbacks,
+    it does in each probe. What is chosen does not change the result of the training.
 
     Exit code: 0 a setting was found or the command's own is best, 2 the command cannot be probed, 130 interrupted.
 

@@ -286,6 +286,45 @@ def test_a_log_that_raises(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert records() == []
 
 
+#: Programs that close what is not theirs, before they open files of their own.
+CLOSES = {
+    "all but three": lambda _: os.closerange(3, 1 << 16),
+    "that one": lambda trainer: os.close(trainer._yoloscope._writer._file),
+}
+CLOSED = """
+import os, sys
+from pathlib import Path
+import yoloscope_hooks
+from tests.trainer_hooks.loop import Loop
+from tests.trainer_hooks.yoloscope_hooks.test_faults import CLOSES
+kept = []
+def save(trainer):
+    if not kept:
+        CLOSES[sys.argv[2]](trainer)
+        for name in range(8):
+            kept.append(open(Path(sys.argv[1], f"weights-{name}"), "wb", buffering=0))
+            kept[-1].write(b"mine")
+loop = yoloscope_hooks.attach(Loop(Path(sys.argv[1]), epochs=2, batches=40))
+loop.callbacks["on_train_batch_end"].append(save)
+loop.train()
+for one in kept:
+    one.write(b"more")
+print(len(loop.calls))
+"""
+
+
+@pytest.mark.parametrize("which", CLOSES)
+def test_a_training_that_closes_our_file(tmp_path: Path, which: str) -> None:
+    """What it opens next has the lowest numbers: nothing is written into that, and nobody closes it."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", CLOSED, str(tmp_path), which]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "83\n"), done.stderr
+    assert {path.read_bytes() for path in tmp_path.glob("weights-*")} == {b"minemore"}
+    assert done.stderr.count("\n") == 1
+    assert "Bad file descriptor" in done.stderr
+
+
 class PreemptedError(Exception):
     """What a user's handler raises, to end the training."""
 

@@ -274,6 +274,33 @@ def test_a_deleted_file_is_given_up(
     assert str(writer.path) in caplog.text
 
 
+def test_a_number_that_another_file_has_by_now(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody in this process has closed the record, and opened something else: it is neither cut, written nor closed.
+
+    The number is one that nobody gets by chance, so it takes `dup2`.
+    """
+    mine = tmp_path / "weights.pt"
+    mine.write_bytes(b"mine")
+    writer = new(tmp_path)
+    batch(writer, 1.0)
+    number, other = writer._file, os.open(mine, os.O_RDWR | os.O_APPEND)
+    assert number > 2 * other
+    os.dup2(other, number)
+    try:
+        writer.begin()
+        writer.end(time.time() + 5)
+        writer.close()
+        assert mine.read_bytes() == b"mine"
+        os.write(number, b"more")
+        assert mine.read_bytes() == b"minemore"
+    finally:
+        os.close(other)
+        os.close(number)
+    assert not writer.path.exists()  # it would look like a hang
+    assert len(caplog.messages) == 1
+    assert "somebody has closed it" in caplog.text
+
+
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, 0])
 def test_a_file_that_cannot_be_written_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: int

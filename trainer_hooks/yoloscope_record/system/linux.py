@@ -20,7 +20,9 @@ __all__ = [
     "KEEPS_OPEN",
     "after_fork",
     "allocate",
+    "aside",
     "default_directory",
+    "duplicate",
     "give_name",
     "keep_lock",
     "launcher",
@@ -34,6 +36,8 @@ __all__ = [
 DIRECTORY = "/dev/shm/yoloscope"  # noqa: S108 - memory, not disk; guarded by the sticky bit and owner checks
 #: Whether a reader may keep the file of a living writer open: on Windows nobody could rename or remove it meanwhile.
 KEEPS_OPEN = True
+#: The lowest number of a descriptor that is set aside: few programs have as many.
+_ASIDE = 512
 _FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
 _WHO_LOCKS = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)  # nothing but a lock for writing is in a reader's way
 
@@ -103,6 +107,26 @@ def give_name(descriptor: int, temporary: Path, path: Path) -> int:
         temporary.unlink()
         raise
     return descriptor
+
+
+def duplicate(descriptor: int) -> int:
+    """Another descriptor of the file, by a number that no file gets which is opened next.
+
+    Programs close what is not theirs: all above 2, or one of theirs twice. What they open then has the lowest number
+    that is free, and must not be what we write into.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ASIDE if most < 0 else min(_ASIDE, most // 2))
+
+
+def aside(descriptor: int) -> int:
+    """The only descriptor of a file that is not locked yet, by such a number where there is one."""
+    try:
+        moved = duplicate(descriptor)
+    except OSError:  # no number is left
+        return descriptor
+    os.close(descriptor)
+    return moved
 
 
 def major_faults() -> int | None:

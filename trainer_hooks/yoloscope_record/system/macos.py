@@ -7,14 +7,26 @@ import os
 import struct
 from pathlib import Path
 
-from yoloscope_record.system.linux import KEEPS_OPEN, after_fork, give_name, keep_lock, launcher, lock, major_faults
+from yoloscope_record.system.linux import (
+    KEEPS_OPEN,
+    after_fork,
+    aside,
+    duplicate,
+    give_name,
+    keep_lock,
+    launcher,
+    lock,
+    major_faults,
+)
 
 __all__ = [
     "DIRECTORY",
     "KEEPS_OPEN",
     "after_fork",
     "allocate",
+    "aside",
     "default_directory",
+    "duplicate",
     "give_name",
     "keep_lock",
     "launcher",

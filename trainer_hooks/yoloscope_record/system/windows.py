@@ -37,7 +37,9 @@ __all__ = [
     "KEEPS_OPEN",
     "after_fork",
     "allocate",
+    "aside",
     "default_directory",
+    "duplicate",
     "give_name",
     "keep_lock",
     "launcher",
@@ -113,6 +115,16 @@ def after_fork(function: Callable[[], None]) -> None:
 
 def allocate(descriptor: int, size: int) -> None:
     """Nothing is left to do: a file has its room as soon as it has its size."""
+
+
+def duplicate(descriptor: int) -> int:
+    """Another descriptor of the file; numbers cannot be chosen here."""
+    return _os.dup(descriptor)
+
+
+def aside(descriptor: int) -> int:
+    """The descriptor as it is: numbers cannot be chosen here."""
+    return descriptor
 
 
 def give_name(descriptor: int, temporary: Path, path: Path) -> int:

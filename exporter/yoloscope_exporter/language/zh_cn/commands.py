@@ -44,7 +44,7 @@ TEXTS: Final[dict[str, str]] = {
     "Show at the end what the run came to, the verdict and the fix. [default: where stdout is a terminal]": "结束时显示任务的结果、诊断结论和修改方法。[默认：stdout 是终端时显示]",
     "Language of what people are told. [default: YOLOSCOPE_LANGUAGE, else zh-CN in a Chinese locale, else en]": "发给人的消息所用的语言。[默认：YOLOSCOPE_LANGUAGE，否则中文 locale 下为 zh-CN，其他为 en]",
     "Find the fastest workers, cache and threads for a training command by short probes of it.": "通过短时试运行，为训练命令找出最快的 workers、cache 和线程设置。",
-    "Each probe is the command itself with other arguments, ended after some seconds of training: nothing is saved, validated or drawn, and nothing is left behind. What is chosen does not change the result of the training.": "每次试运行都是该命令本身加上不同的参数，训练若干秒后结束：不保存、不验证、不画图，也不留下任何文件。选出的设置不改变训练结果。",
+    "Each probe is the command itself with other arguments, ended after some seconds of training: nothing is saved, validated or drawn, and nothing is left behind. What a script does itself before its training, and in its callbacks, it does in each probe. What is chosen does not change the result of the training.": "每次试运行都是该命令本身加上不同的参数，训练若干秒后结束：不保存、不验证、不画图，也不留下任何文件。脚本自己在训练之前以及在其回调中所做的事，每次试运行都会做。选出的设置不改变训练结果。",
     "Exit code: 0 a setting was found or the command's own is best, 2 the command cannot be probed, 130 interrupted.": "退出码：0 找到了设置，或命令本身已是最好；2 该命令无法试运行；130 被中断。",
     "Find the fastest setting for a training command by short probes of it.": "通过短时试运行，为训练命令找出最快的设置。",
     "Time that all probes may take together.": "所有试运行合计可用的时间。",
