@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.language import say
@@ -11,7 +13,6 @@ from yoloscope_exporter.system import os, whole_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 
 def write(path: Path, texts: Iterable[str]) -> None:
@@ -21,15 +22,27 @@ def write(path: Path, texts: Iterable[str]) -> None:
         OSError: it cannot be written, is there and not a regular file or write-protected, or was laid there by another
             user.
     """
-    _refuse_laid(path)
-    there = path.resolve()
-    _refuse_laid(there)
+    there = target(path)
     before = there.stat() if there.exists() else None
     if before and not stat.S_ISREG(before.st_mode):
         raise OSError(None, say("not a regular file; leave the option out to print"))
     if before and not os.access(there, os.W_OK):  # another file may take its place all the same
         raise PermissionError(None, say("write-protected; chmod u+w, or choose another file"))
     whole_files.replace(there, texts, lambda new: _give(new, before) if before else new.chmod(0o666 & ~_umask()))
+
+
+def target(path: Path) -> Path:
+    """Where `path` leads.
+
+    Raises:
+        OSError: that was laid there by another user, or leads nowhere.
+    """
+    _refuse_laid(path)
+    there = Path(os.path.realpath(path))
+    if there.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    _refuse_laid(there)
+    return there
 
 
 def _refuse_laid(path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter.client.exporter import URL, connect
+from yoloscope_exporter.commands import output
 from yoloscope_exporter.config import types
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import reason, say
@@ -73,6 +74,7 @@ def _stopping() -> Iterator[threading.Event]:
 
 def _open(file: Path) -> Writer:
     try:
+        output.target(file)  # is it ours to write to?
         return Writer(file)
     except OSError as error:
         raise click.ClickException(

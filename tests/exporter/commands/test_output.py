@@ -133,6 +133,15 @@ def test_a_write_protected_file_is_left_alone(tmp_path: Path, monkeypatch: pytes
     assert path.read_text() == "mine"
 
 
+def test_a_link_in_a_circle(tmp_path: Path) -> None:
+    """It leads nowhere, and stays."""
+    path = tmp_path / "report.md"
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="Too many levels"):
+        write(path, ["x"])
+    assert path.is_symlink()
+
+
 @pytest.fixture
 def like_tmp(tmp_path: Path) -> Path:
     """A folder that all users share."""

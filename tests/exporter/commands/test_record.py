@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,20 @@ def test_bad_places_are_refused(tmp_path: Path, name: str, said: str) -> None:
     assert result.exit_code == 2
     assert said in result.output
     assert (tmp_path / "notes.txt").read_text() == "milk\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be two users")
+def test_a_link_of_another_user_in_a_shared_folder(tmp_path: Path) -> None:
+    """An empty file that it leads to would become a recording, and one that is not there would be made."""
+    shared, link = tmp_path / "tmp", tmp_path / "tmp" / "night.om"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    link.symlink_to(tmp_path / "authorized_keys")
+    os.chown(link, 61002, 61002, follow_symlinks=False)
+    result = CliRunner().invoke(main, ["record", str(link), "--duration", "1s"])
+    assert result.exit_code == 2
+    assert "another user" in result.output
+    assert not (tmp_path / "authorized_keys").exists()
 
 
 def test_a_full_disk_ends_it_with_a_line(tmp_path: Path) -> None:
