@@ -145,16 +145,15 @@ def run(  # noqa: PLR0913 - a command's options
     """  # noqa: D301 - click reads the backslash
     program = check(command, "run")
     if not is_known(command[0], program):
-        click.echo(
+        _aside(
             say(
                 "yoloscope: {name} is monitored only if it starts Python on this machine and passes its environment on",
                 name=Path(command[0]).name,
-            ),
-            err=True,
+            )
         )
     services = addressed(urls, "--notify") if _is_first(os.environ) else []
     if blind := blind_option(command):
-        click.echo(say("yoloscope: {blind} keeps the hooks out: this run will not be monitored", blind=blind), err=True)
+        _aside(say("yoloscope: {blind} keeps the hooks out: this run will not be monitored", blind=blind))
     environ = monitored(os.environ)
     if name:
         environ["YOLOSCOPE_RUN"] = name
@@ -222,13 +221,21 @@ def _tell(end: _Ended, services: Sequence[Service], language: str, *, card: bool
             _send(services, ended, summaries, language)
 
 
+def _aside(told: str) -> None:
+    """Say it on stderr, if that can be written: the training goes on all the same, and its exit code is what counts."""
+    try:
+        click.echo(told, err=True)
+    except (OSError, ValueError):
+        sys.stderr = None  # type: ignore[assignment] # Python would end with 120 for what is left in the buffer
+
+
 @contextmanager
 def _said(what: str) -> Iterator[None]:
     """Say in one line what could not be done."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - the exit code of the training matters more
-        click.echo(say("yoloscope: {what}: {error!r}", what=what, error=error), err=True)
+        _aside(say("yoloscope: {what}: {error!r}", what=what, error=error))
 
 
 def _send(services: Sequence[Service], ended: Ended, summaries: Sequence[Summary], language: str) -> None:
@@ -241,7 +248,7 @@ def _send(services: Sequence[Service], ended: Ended, summaries: Sequence[Summary
         remedy = say(
             "the message waits in {directory} for the next run, or for `yoloscope notify`", directory=queue.directory
         )
-        click.echo(say("yoloscope: {service} has not taken it: {remedy}", service=service, remedy=remedy), err=True)
+        _aside(say("yoloscope: {service} has not taken it: {remedy}", service=service, remedy=remedy))
 
 
 def check(command: Sequence[str], name: str) -> str:
@@ -363,14 +370,14 @@ def _exporter() -> Iterator[bool]:
     try:
         lock = shared_exporter.open_lock(ADDRESS)
     except OSError as error:
-        click.echo(say("yoloscope: cannot start an exporter: {error}", error=error), err=True)
+        _aside(say("yoloscope: cannot start an exporter: {error}", error=error))
         yield False
         return
     try:
         joined = shared_exporter.join(lock)
         process = shared_exporter.start(ADDRESS) if joined and not _answers() else None
         if process:
-            click.echo(say("yoloscope: metrics at http://{address}/metrics while this runs", address=ADDRESS), err=True)
+            _aside(say("yoloscope: metrics at http://{address}/metrics while this runs", address=ADDRESS))
         yield process is not None
         last = joined and shared_exporter.is_last(lock)
     finally:
@@ -378,7 +385,7 @@ def _exporter() -> Iterator[bool]:
     if process:
         with suppress(subprocess.TimeoutExpired):  # a run that begins this moment keeps it
             if process.wait(shared_exporter.END_SECONDS if last else 0):
-                click.echo(say("yoloscope: the exporter has exited; run `yoloscope check` for the reason"), err=True)
+                _aside(say("yoloscope: the exporter has exited; run `yoloscope check` for the reason"))
 
 
 @contextmanager
@@ -387,7 +394,7 @@ def _watched(launch: str) -> Iterator[None]:
     end = threading.Event()
 
     def tell(told: str) -> None:
-        click.echo(say("yoloscope: {told}", told=told), err=True)
+        _aside(say("yoloscope: {told}", told=told))
 
     asked = copy_context()  # with the language
     threading.Thread(target=asked.run, args=(_watch, launch, tell, end), daemon=True).start()

@@ -73,6 +73,17 @@ def test_output_and_code_are_the_trainings(environ: dict[str, str]) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("ABC\n", "err", 3)
 
 
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2>&1 >&- | true"])
+def test_standard_error_cannot_be_written(environ: dict[str, str], tmp_path: Path, where: str) -> None:
+    """A log on a disk that is full: the training begins, and its exit code comes through, whatever we have to say."""
+    program = tmp_path / "train"
+    program.symlink_to("/bin/sh")
+    line = f'"$@" -c "sleep 0.3; touch {tmp_path}/trained; exit 3" {where}; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", line, "bash", *RUN, program], env=environ, timeout=60, check=False)
+    assert (tmp_path / "trained").exists()
+    assert done.returncode == 3
+
+
 def test_options_belong_to_the_command(environ: dict[str, str]) -> None:
     """What follows `--` is not looked at, `--help` included."""
     command = [sys.executable, "--help"]
