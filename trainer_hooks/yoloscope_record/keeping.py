@@ -35,7 +35,7 @@ from yoloscope_record.file_format import (
     slug,
 )
 from yoloscope_record.reader import MAX_FILE_BYTES, Reader, open_record
-from yoloscope_record.system import os
+from yoloscope_record.system import largest_file, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -301,6 +301,8 @@ def _write(folder: int, name: str, content: bytes, uid: int) -> None:
 
 
 def _fill(descriptor: int, content: bytes) -> None:
+    if len(content) > largest_file():
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     os.ftruncate(descriptor, len(content))
     for start in range(0, len(content), _BLOCK):
         block = content[start : start + _BLOCK]

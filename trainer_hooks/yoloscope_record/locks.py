@@ -42,13 +42,17 @@ def keep(descriptor: int) -> None:
 
 
 def close(descriptor: int) -> None:
-    """Close a file that was locked, and so let go of it; nothing if another file has the number by now.
+    """Close a file that was locked, and so let go of it; nothing if that was done for us, and its number is another's.
 
     Raises:
         OSError: as `os.close`.
     """
     own = _own.pop(descriptor, None)
-    if own is None or _is_of(descriptor, own):
+    try:
+        there = own is None or _is_of(descriptor, own)
+    except OSError:
+        return
+    if there:
         os.close(descriptor)
 
 

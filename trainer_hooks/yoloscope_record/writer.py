@@ -43,7 +43,7 @@ from yoloscope_record.file_format import (
 )
 from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
 from yoloscope_record.reader import Reader
-from yoloscope_record.system import after_fork, allocate, aside, give_name, os
+from yoloscope_record.system import after_fork, allocate, aside, give_name, largest_file, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -403,6 +403,8 @@ def _create(path: Path, size: int, content: Iterable[tuple[bytes | memoryview, i
 
 def _fill(descriptor: int, size: int, content: Iterable[tuple[bytes | memoryview, int]]) -> None:
     """Give the file its size, its memory really there: a full disk fails here, not at some batch."""
+    if size > largest_file():
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     os.ftruncate(descriptor, size)
     allocate(descriptor, size)
     for data, offset in content:

@@ -325,6 +325,28 @@ def test_a_training_that_closes_our_file(tmp_path: Path, which: str) -> None:
     assert "Bad file descriptor" in done.stderr
 
 
+@pytest.mark.parametrize("most", [0, 1000, 100_000])
+def test_files_may_not_be_large(tmp_path: Path, most: int) -> None:
+    """By `ulimit -f`, in a training that has put back what SIGXFSZ does: it kills whoever writes more."""
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+import yoloscope_hooks
+from tests.trainer_hooks.loop import Loop
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))
+loop = yoloscope_hooks.attach(Loop(Path(sys.argv[1])))
+loop.save_dir.mkdir()
+loop.train()
+print(len(loop.calls))
+"""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
+    assert "File too large" in done.stderr
+
+
 class PreemptedError(Exception):
     """What a user's handler raises, to end the training."""
 

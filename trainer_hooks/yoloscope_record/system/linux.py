@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
 import resource
 import struct
@@ -25,6 +26,7 @@ __all__ = [
     "duplicate",
     "give_name",
     "keep_lock",
+    "largest_file",
     "launcher",
     "lock",
     "lock_holder",
@@ -92,6 +94,12 @@ def allocate(descriptor: int, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # not every file system knows how
             raise
+
+
+def largest_file() -> float:
+    """Bytes that a file of this process may have: a user may have put SIGXFSZ, which ends it, in Python's place."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if most == resource.RLIM_INFINITY else most
 
 
 def give_name(descriptor: int, temporary: Path, path: Path) -> int:

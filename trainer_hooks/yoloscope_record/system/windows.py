@@ -16,6 +16,7 @@ say who has it either: who that is, the record says itself.
 from __future__ import annotations
 
 import errno
+import math
 import msvcrt
 import os as _os
 import stat as _stat
@@ -42,6 +43,7 @@ __all__ = [
     "duplicate",
     "give_name",
     "keep_lock",
+    "largest_file",
     "launcher",
     "lock",
     "lock_holder",
@@ -125,6 +127,11 @@ def duplicate(descriptor: int) -> int:
 def aside(descriptor: int) -> int:
     """The descriptor as it is: numbers cannot be chosen here."""
     return descriptor
+
+
+def largest_file() -> float:
+    """Bytes that a file of this process may have; nobody limits them here."""
+    return math.inf
 
 
 def give_name(descriptor: int, temporary: Path, path: Path) -> int:
