@@ -57,9 +57,10 @@ def _event(function: Event) -> Callable[[Trainer], None]:
 
 
 def _recorder(trainer: Trainer) -> Any:
-    """What hangs on a trainer; `_NOT_YET` also of one whose `__getattr__` raises whatever it likes."""
+    """What hangs on a trainer; `_NOT_YET` also of one whose `__getattr__` raises whatever it likes, None for junk."""
     try:
-        return getattr(trainer, ATTRIBUTE, _NOT_YET)
+        found = getattr(trainer, ATTRIBUTE, _NOT_YET)
+        return found if found is _NOT_YET or hasattr(found, "failed") else None
     except Exception as error:
         if users_signals.raised(error):
             raise

@@ -244,6 +244,13 @@ def test_a_trainer_whose_getattr_raises_something_else(tmp_path: Path, error: ty
     assert loop.calls.count("step") == BATCHES
 
 
+def test_our_attribute_is_somebody_elses(loop: Loop) -> None:
+    """By name, or because all of a trainer's attributes were replaced."""
+    loop.callbacks["on_train_batch_end"].append(lambda trainer: setattr(trainer, "_yoloscope", 42))
+    loop.train()
+    assert loop.calls == CALLS
+
+
 #: A training that has no record to write to, which is said, in a process whose standard error is closed.
 WITHOUT_STDERR = """
 import sys
@@ -379,9 +386,13 @@ class Preempt:
         (facts, "_asked_for"),
         (image_sizes, "_store_needs"),
     ],
-    ids=str,
+    ids=lambda place: place[1],
 )
-@pytest.mark.parametrize("handler", [_preempt, Preempt(), Preempt().method, partial(_preempt, 1)], ids=str)
+@pytest.mark.parametrize(
+    "handler",
+    [_preempt, Preempt(), Preempt().method, partial(_preempt, 1)],
+    ids=["function", "object", "method", "partial"],
+)
 def test_what_a_signal_handler_of_the_users_raises(
     loop: Loop, monkeypatch: pytest.MonkeyPatch, place: tuple[object, str], handler: Any
 ) -> None:
