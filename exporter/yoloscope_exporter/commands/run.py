@@ -166,7 +166,7 @@ def run(  # noqa: PLR0913 - a command's options
                 shorten(" ".join(command[:3]), MOST_COMMAND, placeholder="..."), code, time.monotonic() - begun, launch
             )
             with suppress(KeyboardInterrupt):  # whoever presses Ctrl-C again wants no more than the end
-                _tell(ended, services, language, card=sys.stdout.isatty() if summary is None else summary)
+                _tell(ended, services, language, card=_on_a_terminal() if summary is None else summary)
     context.exit(code)
 
 
@@ -221,12 +221,17 @@ def _tell(end: _Ended, services: Sequence[Service], language: str, *, card: bool
             _send(services, ended, summaries, language)
 
 
+def _on_a_terminal() -> bool:
+    """Whether there is a standard output, and somebody looks at it."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def _aside(told: str) -> None:
     """Say it on stderr, if that can be written: the training goes on all the same, and its exit code is what counts."""
     try:
         click.echo(told, err=True)
     except (OSError, ValueError):
-        sys.stderr = None  # type: ignore[assignment] # Python would end with 120 for what is left in the buffer
+        sys.stderr = None  # Python would end with 120 for what is left in the buffer
 
 
 @contextmanager
