@@ -58,6 +58,10 @@ class Session:
         self._warm, self._first, self._described = False, False, False
         self._seconds: dict[str, float] = {}
 
+    def __reduce__(self) -> Any:
+        """A copy of the predictor has none."""
+        return type(None), ()
+
     @property
     def active(self) -> bool:
         """Whether what happens is to be recorded: the record is this process' own, and on."""

@@ -80,6 +80,10 @@ class Recorder:
         self._ended = writer.slot(catalog.TRAIN_END_TIMESTAMP_SECONDS, *who)
         self._values[writer.slot(catalog.TRAIN_START_TIMESTAMP_SECONDS, *who)] = time.time() - age
 
+    def __reduce__(self) -> Any:
+        """A copy of the trainer has none: whoever keeps one, or sends it elsewhere, gets no file of ours along."""
+        return type(None), ()
+
     def answer(self, directory: Path) -> None:
         """Let this process tell what it does when somebody asks, in a file in the run's directory. Never raises."""
         self._guard("stacks", stacks.arm, directory, *self._who)

@@ -49,6 +49,10 @@ class _OfTraining:
         """Parts of a validation; how many batches and images there were is not told."""
         self._add({PARTS.get(phase, phase): length for phase, length in seconds.items()})
 
+    def __reduce__(self) -> Any:
+        """A copy of the validator is a training's, and of none that has a record."""
+        return bool, ()
+
 
 class Session:
     """One validation.
@@ -68,6 +72,10 @@ class Session:
         self._answered = 0.0
         self._warm, self._images = False, 0
         self._seconds: dict[str, float] = {}
+
+    def __reduce__(self) -> Any:
+        """A copy of the validator has none."""
+        return type(None), ()
 
     def mark(self, phase: str, images: int | None = None) -> None:
         """A phase ends here."""

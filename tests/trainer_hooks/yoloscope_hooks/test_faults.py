@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import os
@@ -36,6 +37,7 @@ from yoloscope_hooks import (
     recorder,
     setup_stages,
     step_clock,
+    validating,
 )
 from yoloscope_hooks import workers as loader_workers
 from yoloscope_hooks.callbacks import CALLBACKS
@@ -249,6 +251,24 @@ def test_our_attribute_is_somebody_elses(loop: Loop) -> None:
     loop.callbacks["on_train_batch_end"].append(lambda trainer: setattr(trainer, "_yoloscope", 42))
     loop.train()
     assert loop.calls == CALLS
+
+
+def test_copies(loop: Loop) -> None:
+    """A callback keeps a copy of the trainer, or of its validator, as it can without the hooks."""
+    copies: list[Any] = []
+
+    def keep(trainer: Loop) -> None:
+        copies.append(copy.deepcopy(trainer))
+        copies.append(copy.deepcopy(trainer.validator))  # type: ignore[attr-defined]
+
+    loop.validator = SimpleNamespace(callbacks={})  # type: ignore[attr-defined]
+    loop.callbacks["on_train_epoch_end"].append(keep)
+    loop.train()
+    assert loop.calls == CALLS
+    assert {vars(one).get("_yoloscope") for one in copies} == {None}
+    assert [getattr(one, validating.TRAININGS, None) for one in copies] == [None, False, None, False]
+    (seen,) = records()
+    assert (seen.state, value(seen, "batches_total")) == ("finished", 2 * BATCHES)
 
 
 #: A training that has no record to write to, which is said, in a process whose standard error is closed.
