@@ -184,12 +184,17 @@ class _HTTPS(_Timed, urllib.request.HTTPSHandler):
 
 
 def fetch(
-    url: str, *, accept: str = "application/json", data: bytes | None = None, timeout: float = TIMEOUT_SECONDS
+    url: str,
+    *,
+    accept: str = "application/json",
+    data: bytes | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+    most: int = MOST_BYTES,
 ) -> bytes:
     """The body at `url`; `http://user:password@host` becomes basic authentication.
 
     Raises:
-        SourceError: no answer, none of status 200, more than MOST_BYTES, or not within LONGEST_SECONDS.
+        SourceError: no answer, none of status 200, more than `most` bytes, or not within LONGEST_SECONDS.
     """
     parts = url_parts(url)
     if parts.scheme not in _SCHEMES or not parts.hostname:
@@ -207,7 +212,7 @@ def fetch(
         try:
             handlers = _HTTP(deadline), _HTTPS(deadline)
             with opener(request.full_url, *handlers).open(request, timeout=timeout) as answer:
-                return _read(answer, host, deadline)
+                return _read(answer, host, deadline, most)
         except urllib.error.HTTPError as error:
             raise _refused(error, f"{host}{parts.path}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:  # the last one of addresses of redirects
@@ -237,17 +242,17 @@ def _too_slow(host: str) -> SourceError:
     return SourceError(said)
 
 
-def _read(answer: HTTPResponse, host: str, deadline: _Deadline) -> bytes:
+def _read(answer: HTTPResponse, host: str, deadline: _Deadline, most: int) -> bytes:
     """The whole body, within limits."""
     body = bytearray()
     while piece := answer.read1(_PIECE):
         body += piece
-        if len(body) > MOST_BYTES:
+        if len(body) > most:
             raise SourceError(
                 text(
                     "{host} answers with more than {most_bytes} MB: ask for less time or one run",
                     host=host,
-                    most_bytes=MOST_BYTES // 10**6,
+                    most_bytes=most // 10**6,
                 )
             )
     if deadline.over:

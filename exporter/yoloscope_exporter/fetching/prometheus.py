@@ -7,34 +7,40 @@ import urllib.parse
 from math import isfinite
 from typing import Any
 
-from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked, parsed
+from yoloscope_exporter.fetching import MOST_BYTES, TIMEOUT_SECONDS, SourceError, fetch, masked, parsed
 from yoloscope_exporter.language import text
 
 #: A series as Prometheus tells it: `metric` (labels), and `value` (time, number) or `values` (several of them).
 Series = dict[str, Any]
 
 
-def instant(url: str, query: str, at: float, timeout: float = TIMEOUT_SECONDS) -> list[Series]:
+def instant(url: str, query: str, at: float, timeout: float = TIMEOUT_SECONDS, most: int = MOST_BYTES) -> list[Series]:
     """What a query says at a moment (Unix seconds).
 
     Raises:
         SourceError: as `fetch`, or it is no Prometheus.
     """
-    return _asked(url, "query", timeout, query=query, time=f"{at:.3f}")
+    return _asked(url, "query", timeout, most, query=query, time=f"{at:.3f}")
 
 
 def course(  # noqa: PLR0913, PLR0917 - of the API
-    url: str, query: str, start: float, end: float, step: float, timeout: float = TIMEOUT_SECONDS
+    url: str,
+    query: str,
+    start: float,
+    end: float,
+    step: float,
+    timeout: float = TIMEOUT_SECONDS,
+    most: int = MOST_BYTES,
 ) -> list[Series]:
     """What a query says at each step of a time range, in seconds; raises as `instant`."""
     times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-    return _asked(url, "query_range", timeout, query=query, **times)
+    return _asked(url, "query_range", timeout, most, query=query, **times)
 
 
-def _asked(url: str, path: str, timeout: float, **parameters: str) -> list[Series]:
+def _asked(url: str, path: str, timeout: float, most: int, **parameters: str) -> list[Series]:
     body = urllib.parse.urlencode(parameters).encode()
     try:
-        answer = parsed(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout))
+        answer = parsed(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout, most=most))
         return _series(answer["data"]["result"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(text("{url} answers, but is not a Prometheus", url=masked(url))) from error

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 #: are asked for once the list has been answered, and months take their time.
 TIMEOUT: Final = 10.0
 CURVES_TIMEOUT: Final = 30.0
+#: Of an answer: it takes ten times as much of the memory, of which the unit has 256 MB.
+MOST_BYTES: Final = 16_000_000
 #: Points of a chart at most, and the least distance of two in seconds: that is how often one scrapes.
 POINTS, LEAST_STEP = 240, 15
 #: What is shown of a moment is calculated over so many seconds at least: several scrapes.
@@ -191,7 +193,7 @@ class Fleet:
         """Without a password."""
 
     def _instant(self, query: str, at: float) -> list[Series]:
-        return prometheus.instant(self._url, query, at, TIMEOUT)
+        return prometheus.instant(self._url, query, at, TIMEOUT, MOST_BYTES)
 
     # --- all runs --------------------------------------------------------------------------------------------------
 
@@ -283,7 +285,7 @@ class Fleet:
         queries = [render(one.formula, only, *(by or one.by), window=f"{over.window}s").text for one in courses]
         lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for query in united(queries):
-            for found in prometheus.course(self._url, query, *over, CURVES_TIMEOUT):
+            for found in prometheus.course(self._url, query, *over, CURVES_TIMEOUT, MOST_BYTES):
                 labels, course = _answering(found, courses)
                 values: list[float | None] = [None] * len(times)
                 for time, value in found["values"]:
@@ -298,7 +300,7 @@ class Fleet:
         labels = ", ".join(dict.fromkeys(label for metric in (*_HAPPENS, *_COUNTED) for label in metric.labels))
         query = f"max by (__name__, {labels}) ({only.all_of(_HAPPENS)} == 1 or {only.all_of(_COUNTED)})"
         moments: dict[float, list[Sample]] = defaultdict(list)
-        for found in prometheus.course(self._url, query, *over, CURVES_TIMEOUT):
+        for found in prometheus.course(self._url, query, *over, CURVES_TIMEOUT, MOST_BYTES):
             for sample in _samples([found], lambda _: {"run": told}):
                 for time, value in found["values"]:
                     moments[time].append(sample._replace(value=float(value)))

@@ -101,12 +101,11 @@ def test_errors_name_no_password(url: str) -> None:
     assert masked("li:secret@host") == "host"
 
 
-def test_too_much_is_refused(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_is_refused(serve: Callable[[Answer], str]) -> None:
     """The answer says what to ask for instead."""
-    monkeypatch.setattr(module, "MOST_BYTES", 1_000_000)
-    assert len(fetch(serve(lambda *_: (200, b"x" * 1_000_000)))) == 1_000_000
+    assert len(fetch(serve(lambda *_: (200, b"x" * 1_000_000)), most=1_000_000)) == 1_000_000
     with pytest.raises(SourceError, match="more than 1 MB: ask for less time or one run"):
-        fetch(serve(lambda *_: (200, b"x" * 1_000_001)))
+        fetch(serve(lambda *_: (200, b"x" * 1_000_001)), most=1_000_000)
 
 
 def test_who_dribbles_holds_nobody_up(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> None:

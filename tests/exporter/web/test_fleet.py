@@ -216,6 +216,20 @@ def test_names_cannot_break_a_query() -> None:
     assert only.own(catalog.GPU_UP)[1] == 'instance=~"n\\\\.1:9911|n\\\\\\\\2"'
 
 
+def test_answers_are_bounded(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is parsed takes ten times as much memory as it is long, and the unit has 256 MB: a line in its place."""
+    fleet = Fleet(source)
+    only = fleet.listing(END).whose[HEALTHY]
+    monkeypatch.setattr(fleet_module, "MOST_BYTES", 1_000)
+    for ask in (
+        lambda: fleet.listing(END),
+        lambda: fleet.run(HEALTHY, only, END),
+        lambda: fleet.past(HEALTHY, only, span(SECONDS, END)),
+    ):
+        with pytest.raises(SourceError, match="answers with more than"):
+            ask()
+
+
 def test_a_prometheus_that_does_not_answer() -> None:
     """Is a line of its own; a password in its address is told nowhere."""
     fleet = Fleet("http://me:secret@127.0.0.1:1")
