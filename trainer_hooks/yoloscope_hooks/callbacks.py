@@ -39,7 +39,7 @@ def _event(function: Event) -> Callable[[Trainer], None]:
         now = perf_counter()
         recorder = _recorder(trainer)
         if recorder is _NOT_YET:
-            recorder = _open(trainer)
+            recorder = None if name == "teardown" else _open(trainer)  # nothing of it was recorded
         if recorder is None:
             if name == "on_train_start":
                 _say_whose(trainer)

@@ -46,19 +46,19 @@ def open_for(trainer: Trainer) -> Recorder:
     writer = Writer(path, identity, {**facts.gather(trainer, os.environ), **told})
     try:
         recorder = Recorder(writer, (identity.run, rank), _begun(now))
-    except Exception:
+        _say_if_hidden((own, path.parent))
+        recorder.answer(path.parent)
+        if kept is not None:
+            recorder.keep(kept)
+        recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
+        runs = leftovers.own_runs(base, path.parent)
+        if kept is not None:
+            with Quietly():
+                _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
+        leftovers.clear(runs, now)
+    except BaseException:  # Ctrl-C, too: a record of nobody would look like a training that was killed
         writer.discard()
         raise
-    _say_if_hidden((own, path.parent))
-    recorder.answer(path.parent)
-    if kept is not None:
-        recorder.keep(kept)
-    recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
-    runs = leftovers.own_runs(base, path.parent)
-    if kept is not None:
-        with Quietly():
-            _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
-    leftovers.clear(runs, now)
     return recorder
 
 

@@ -374,6 +374,27 @@ print(len(loop.calls))
     assert "File too large" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "place",
+    [(Writer, "_write"), (recorder.Recorder, "__init__"), (leftovers, "own_runs"), (opening, "open_for")],
+    ids=lambda place: place[1],
+)
+def test_interrupted_while_its_record_is_opened(loop: Loop, place: tuple[object, str]) -> None:
+    """Ctrl-C in these milliseconds: no record stays, of nobody or of one that went well; the next one has its own."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*place, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train()
+    assert records() == []
+    loop.train()
+    assert loop.calls == CALLS
+    assert [seen.state for seen in records()] == ["finished"]
+
+
 class PreemptedError(Exception):
     """What a user's handler raises, to end the training."""
 
