@@ -31,6 +31,7 @@ EDGES: dict[str, set[str]] = {
     "collectors": {"catalog", "language", "system", "yoloscope_record"},
     "measures": {"catalog"},
     "diagnosis": {"catalog", "language", "measures", "yaml_files"},
+    "colours": {"diagnosis"},
     "config": {"collectors", "diagnosis", "language", "yaml_files", "yoloscope_record"},
     "sampling": {"catalog", "collectors"},
     "registry": {"collectors", "config", "sampling", "system"},
@@ -38,6 +39,7 @@ EDGES: dict[str, set[str]] = {
     "web": {
         "catalog",
         "charts",
+        "colours",
         "config",
         "diagnosis",
         "fetching",
@@ -51,8 +53,8 @@ EDGES: dict[str, set[str]] = {
     "service": {"config", "diagnosis", "history", "language", "registry", "web"},
     "notify": {"language", "reports", "system", "web"},
     "recordings": {"catalog", "collectors", "config", "language", "measures", "sampling", "system", "yoloscope_record"},
-    "reports": {"catalog", "charts", "diagnosis", "language", "measures"},
-    "terminal": {"catalog", "diagnosis", "language", "measures"},
+    "reports": {"catalog", "charts", "colours", "diagnosis", "language", "measures"},
+    "terminal": {"catalog", "colours", "diagnosis", "language", "measures"},
     "client": {
         "catalog",
         "config",
@@ -81,6 +83,7 @@ EDGES: dict[str, set[str]] = {
     "notebook": {
         "catalog",
         "client",
+        "colours",
         "config",
         "diagnosis",
         "fetching",

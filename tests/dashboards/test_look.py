@@ -7,8 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import catalog, colours
 from yoloscope_exporter.diagnosis.rules import BY_NAME, RULES
 from yoloscope_exporter.measures.training import STEP_PHASES
 

@@ -12,8 +12,7 @@ from yoloscope_exporter.bench.figures import ratios, speed
 from yoloscope_exporter.bench.formats import REFERENCE
 from yoloscope_exporter.bench.gpu_memory import PEAK, RESIDENT
 from yoloscope_exporter.bench.plan import Key
-from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.language import in_figures, joined, say, text
+from yoloscope_exporter.language import in_figures, joined, say, text, units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

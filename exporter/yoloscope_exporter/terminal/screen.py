@@ -12,14 +12,14 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import causes, colours, rules, signals
+from yoloscope_exporter import catalog, colours
+from yoloscope_exporter.diagnosis import causes, rules, signals
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import prediction
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
-from yoloscope_exporter.diagnosis.units import about, clock, duration, in_order, local_time
 from yoloscope_exporter.language import in_figures, joined, say, text
+from yoloscope_exporter.language.units import about, clock, duration, in_order, local_time
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures import prediction as measures
 from yoloscope_exporter.measures.reading import Reading

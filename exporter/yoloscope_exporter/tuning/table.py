@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import in_figures, joined, plural, say, text
+from yoloscope_exporter.language import in_figures, joined, plural, say, text, units
 from yoloscope_exporter.tuning.search import Setting, Trial, words
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, ratio, whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 from yoloscope_exporter.measures import gpu as measures
 from yoloscope_exporter.measures import memory
 from yoloscope_exporter.measures.reading import Reading
