@@ -2,8 +2,8 @@
 
 Every record is somebody else's file. It belongs to who owns it and its directory, it must lie where its identity says,
 it may only hold metrics of its kind, its series carry its own run and rank whatever it claims, it lives as long as a
-process of its owner holds its lock for writing, and there are at most so many of each (`budgets`). What is refused is
-counted by reason and owner, and said once.
+process of its owner holds its lock for writing, and there are at most so many of each. What is refused is counted by
+reason and owner, and said once.
 
 A run is known by its owner and its name. The label `run` is the name alone as long as that is enough; the owner's user
 id is added (`train/x@1000`) to runs over several nodes, whose ranks are joined by it, to the second of two owners' runs
@@ -29,12 +29,13 @@ from yoloscope_record.reader import READ_ATTEMPTS, Reader, Record
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
-from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, budgets, circumstances
-from yoloscope_exporter.collectors.budgets import Payers, Refusals, Time
+from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, circumstances
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
+from yoloscope_exporter.collectors.owners import Payers, Refusals, user_name
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
 from yoloscope_exporter.language import text
+from yoloscope_exporter.sharing import Time, in_turn, shares
 from yoloscope_exporter.system import descriptor_limit, os
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ MAX_OPEN = 512  # records of living writers kept open, and no more than a quarte
 MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
 MAX_ALL_SERIES = 40_000  # of all runs; the shipped `sample_limit` is 50,000, and the node itself has some thousand
 RANK_SERIES = 150  # that are made of each rank here: its verdicts, states, processes
+CYCLE_SECONDS = 0.1  # for reading all records; half of it for those of one owner
 PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
 SKIPS = 10  # cycles for which it does so for a run that there is no time for
 DEVICES_EVERY = 5  # cycles
@@ -147,7 +149,7 @@ _LIVING, _NEW, _DEAD, _UNREADABLE, _OVER = range(5)
 class Runs:
     """Follows the records below the record directory."""
 
-    def __init__(self, context: Context, seconds: float = budgets.CYCLE_SECONDS) -> None:
+    def __init__(self, context: Context, seconds: float = CYCLE_SECONDS) -> None:
         """Remember the context; nothing is read yet. A collection may take so many `seconds`, one owner half of it."""
         self._context, self._seconds = context, seconds
         self._refuse_one = Refusals(lambda reason: context.reject(NAME, reason))
@@ -189,7 +191,7 @@ class Runs:
     def _samples(self, followed: Sequence[RunDirectory], now: float) -> Iterator[Sample]:
         """What was read, as samples."""
         shown = {entry: found for entry in followed if (found := self._shown(entry, now))}
-        granted = budgets.shares(self._wanted(shown), MAX_ALL_SERIES)
+        granted = shares(self._wanted(shown), MAX_ALL_SERIES)
         self._label(shown)
         everybody = [record for files in shown.values() for record in _ranks(files)]
         self._restarts = circumstances.restarts(everybody, self._restarts)  # a job's next run may come before its last
@@ -267,7 +269,7 @@ class Runs:
         """
         runs = [entry for entry in entries if self._kind(entry) != _OVER]
         runs.sort(key=lambda run: (self._kind(run), -run.changed))
-        runs = budgets.in_turn(runs, lambda run: self._payer(run.owner))
+        runs = in_turn(runs, lambda run: self._payer(run.owner))
         followed = runs[:MAX_RUNS]
         turning = {self._payer(entry.owner) for entry in followed if self._kind(entry) != _LIVING}
         for entry in runs[MAX_RUNS:]:
@@ -730,7 +732,7 @@ def job_of(path: Path) -> dict[str, str]:
 
 def _owner(record: Record) -> dict[str, str]:
     """The file's owner, which nobody can make up: the name, or the number where this system does not know that."""
-    return {"user": budgets.user_name(record.uid)}
+    return {"user": user_name(record.uid)}
 
 
 def _merged(records: Sequence[Record]) -> list[Sample]:

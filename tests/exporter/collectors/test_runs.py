@@ -38,7 +38,7 @@ UP, DEVICE = catalog.TRAIN_UP.name, catalog.TRAIN_DEVICE_INFO.name
 
 
 def collected(collector: Runs) -> dict[tuple[str, tuple[str, ...]], object]:
-    """One collection by name and labels, without the count of what is refused (`test_budgets`)."""
+    """One collection by name and labels, without the count of what is refused (`test_owners`)."""
     samples = [sample for sample in collector.collect() if sample.metric is not catalog.RECORDS_REFUSED_TOTAL]
     return {(sample.metric.name, sample.labels): sample.value for sample in samples}
 
