@@ -156,10 +156,6 @@ def gpu(v: View) -> Numbers:
     }
 
 
-def _amp_gain(w: Window, gpu: str) -> float | None:
-    return ratio(*(w.last(catalog.GPU_PEAK_FLOPS_PER_SECOND, gpu, precision) for precision in catalog.PRECISIONS))
-
-
 def _guests(v: View) -> float | None:
     """Unknown where the driver names no process of the rank itself: then its own cannot be told from others'."""
     held = v.now.current(catalog.GPU_PROCESS_MEMORY_BYTES, v.gpu)
