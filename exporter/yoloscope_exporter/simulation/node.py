@@ -19,7 +19,6 @@ from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.diagnosis import causes, rules
 from yoloscope_exporter.diagnosis.live import in_labels
-from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.language import CHINESE, finished, translated
 from yoloscope_exporter.simulation import prediction, timeline
 
@@ -447,7 +446,7 @@ def _run(moment: Moment) -> Iterator[Sample]:
         for part in (*parts, _processes) if moment.alive else parts:
             for metric, labels, value in part(moment, int(rank)):
                 yield Sample(metric, (run, rank, *labels), value)
-    if moment.progress.state in DEAD:
+    if moment.progress.state in catalog.DEAD:
         yield Sample(catalog.TRAIN_POST_MORTEMS_TOTAL, ("kept",), float(moment.node.ranks))
 
 
@@ -535,7 +534,7 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
     ended = node.start + moment.training.end
     if batches:
         yield catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, (), _last_batch(moment)
-    if progress.state in ("finished", "failed"):
+    if progress.state in catalog.FINAL:
         yield catalog.TRAIN_END_TIMESTAMP_SECONDS, (), ended
     if progress.state == "failed":
         told = {"exception": "OutOfMemoryError", "message": "CUDA out of memory. Tried to allocate 2.00 GiB."}
@@ -718,7 +717,7 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_VERDICT, (name,), float(name == verdict)
     if verdict:
         yield catalog.TRAIN_VERDICT_FIX_INFO, (verdict, *in_labels(rules.BY_NAME[verdict].remedy)), 1.0
-    if verdict in DEAD:
+    if verdict in catalog.DEAD:
         yield catalog.TRAIN_VERDICT_CAUSE_INFO, (verdict, *_why(verdict)), 1.0
     phases = moment.regime.phases[rank]
     lost = phases["data_wait"] + phases.get("backward_exposed", 0.0)
@@ -743,7 +742,7 @@ def _why(verdict: str) -> tuple[str, str, str]:
 def _verdict(moment: Moment, rank: int) -> str:
     """What holds for the rank; nothing does for the ranks that wait for a straggler."""
     scenario, state = moment.node.scenario, moment.progress.state
-    if state in ("killed", "failed"):
+    if state in catalog.DEAD:
         return state
     if moment.progress.batches < 1:
         return "insufficient_data"
