@@ -1,9 +1,9 @@
 """Loader workers: what each of them does, measured inside it, and how far they are ahead, seen from the trainer.
 
-A worker measures `fetch`, the call that turns indexes into a collated batch, on the class that torch's workers
-use. That is in place before a worker is forked; a worker that is spawned imports torch anew and gets it from
-`autoload`. The worker then looks for the record of its parent, and writes its own beside it, continuing what an earlier
-worker of that number left there.
+A worker measures `fetch`, the call that turns indexes into a collated batch: it is wrapped in the class that torch's
+workers use, before a worker is forked; a worker that is spawned imports torch anew and gets it wrapped by `autoload`.
+The worker then looks for the record of its parent, and writes its own beside it, continuing what an earlier worker of
+that number left there.
 
 Metrics are those of training: a worker of the validation loader keeps still.
 """

@@ -96,8 +96,8 @@ class Devices:
         return gpu, next((uuid for uuid, index in self._index.items() if index == gpu), "")
 
 
-class Told(NamedTuple):
-    """What is told of a process: by its record, its cgroup (the job it belongs to), and its stack files."""
+class RunProcess(NamedTuple):
+    """A rank, a worker or a prediction: its record, the job that its cgroup names, and its death by its stack files."""
 
     record: Record
     job: Mapping[str, str]
@@ -105,15 +105,15 @@ class Told(NamedTuple):
 
 
 def run_samples(
-    told: Sequence[Told], devices: Devices, event: Callable[[Record, Ending], str], label: str
+    processes: Sequence[RunProcess], devices: Devices, event: Callable[[Record, Ending], str], label: str
 ) -> list[Sample]:
     """Samples of one run, under its label; workers count only beside their rank."""
-    ranks = {one.record.identity.rank: one for one in told if one.record.identity.kind == "rank"}
+    ranks = {one.record.identity.rank: one for one in processes if one.record.identity.kind == "rank"}
     workers = defaultdict(list)
-    for one in told:
+    for one in processes:
         if one.record.identity.kind == "worker":
             workers[one.record.identity.rank].append(one.record)
-    samples = [sample for one in told for sample in prediction(one.record)]
+    samples = [sample for one in processes for sample in prediction(one.record)]
     for rank, (record, job, death) in ranks.items():
         samples += _state(record)
         samples += _facts(record, job, devices, label)

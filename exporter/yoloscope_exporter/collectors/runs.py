@@ -32,7 +32,7 @@ from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, circu
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.owners import Payers, Refusals
-from yoloscope_exporter.collectors.run_samples import Devices, Told, accept, run_samples
+from yoloscope_exporter.collectors.run_samples import Devices, RunProcess, accept, run_samples
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
 from yoloscope_exporter.language import text
 from yoloscope_exporter.sharing import Time, in_turn, shares
@@ -205,8 +205,8 @@ class Runs:
         """Samples of one run; adds its living ranks to `trainers`."""
         label = self._labels[entry.path][1]
         limited = self._limited(entry, files, granted)
-        told = [Told(file.record, file.job or {}, file.death) for file in limited if file.record]
-        samples = run_samples(told, self._devices, self._event, label)
+        processes = [RunProcess(file.record, file.job or {}, file.death) for file in limited if file.record]
+        samples = run_samples(processes, self._devices, self._event, label)
         trainers += [_trainer(record, label) for record in _ranks(limited) if record.holder]
         return samples
 
