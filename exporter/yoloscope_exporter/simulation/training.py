@@ -33,6 +33,7 @@ CACHED_BYTES = 3.0 * 640 * 480
 QUOTA_PERIODS_PER_SECOND = 10.0  # of 100 ms, the kernel's default
 
 
+VALIDATION = {"loader": 0.1, "preprocess": 0.02, "inference": 0.55, "postprocess": 0.2, "metrics": 0.1}  # shares
 DECODING = 0.4  # share of the preparation
 
 
@@ -54,7 +55,7 @@ def samples(moment: Moment) -> Iterator[Sample]:
         for metric, labels, value in _cgroup(moment):
             yield Sample(metric, (run, *labels), value)
     for rank in moment.ranks:
-        parts = (_facts, _clockwork, _histograms, _loader, _cuda, _learning, _ourselves, _diagnosis)
+        parts = (_facts, _course, _work, _phases, _histograms, _loader, _cuda, _learning, _ourselves, _diagnosis)
         for part in (*parts, _processes) if moment.alive else parts:
             for metric, labels, value in part(moment, int(rank)):
                 yield Sample(metric, (run, rank, *labels), value)
@@ -134,33 +135,43 @@ def _facts(moment: Moment, rank: int) -> Iterator[Part]:
     yield catalog.TRAIN_CACHE_DISK_AVAILABLE_BYTES, (), float(200 << 30)
 
 
-def _clockwork(moment: Moment, rank: int) -> Iterator[Part]:
+def _course(moment: Moment, _rank: int) -> Iterator[Part]:
+    """Where it stands: state, beginning, end, epoch, what remains."""
     node, progress = moment.node, moment.progress
-    batches = int(progress.batches)
     yield catalog.TRAIN_UP, (), float(moment.alive)
     for state in catalog.STATES:
         yield catalog.TRAIN_STATE, (state,), float(state == progress.state)
     yield catalog.TRAIN_START_TIMESTAMP_SECONDS, (), node.start
-    ended = node.start + moment.training.end
-    if batches:
+    if progress.batches >= 1:
         yield catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, (), _last_batch(moment)
     if progress.state in catalog.FINAL:
-        yield catalog.TRAIN_END_TIMESTAMP_SECONDS, (), ended
+        yield catalog.TRAIN_END_TIMESTAMP_SECONDS, (), node.start + moment.training.end
     if progress.state == "failed":
         told = {"exception": "OutOfMemoryError", "message": "CUDA out of memory. Tried to allocate 2.00 GiB."}
         yield catalog.TRAIN_END_INFO, tuple(told.get(name, "") for name in catalog.END_FACTS), 1.0
     if progress.state != "setup":
         yield catalog.TRAIN_EPOCH, (), float(min(node.epochs, progress.epochs + 1))
+    if moment.alive and progress.batches >= 1:
+        yield catalog.TRAIN_REMAINING_SECONDS, (), (node.epochs - progress.epochs) * moment.regime.epoch
+
+
+def _work(moment: Moment, rank: int) -> Iterator[Part]:
+    """What it has done, and the energy that took."""
+    batches = int(moment.progress.batches)
     yield catalog.TRAIN_BATCHES_TOTAL, (), float(batches)
     yield catalog.TRAIN_IMAGES_TOTAL, (), float(batches * timeline.BATCH_SIZE)
     yield catalog.TRAIN_FLOPS_TOTAL, (), IMAGE_FLOPS * batches * timeline.BATCH_SIZE
     yield catalog.TRAIN_OPTIMIZER_STEPS_TOTAL, (), float(batches)
-    yield catalog.TRAIN_CHECKPOINTS_TOTAL, (), float(progress.epochs)
-    lived = min(moment.time - node.start, moment.training.end)
+    yield catalog.TRAIN_CHECKPOINTS_TOTAL, (), float(moment.progress.epochs)
+    lived = min(moment.time - moment.node.start, moment.training.end)
     joules = {"gpu": gpu.IDLE_WATTS * lived + gpu.DYNAMIC_WATTS * moment.busy_seconds(rank), "cpu": 30.0 * lived}
     for source in catalog.ENERGY_SOURCES:
         yield catalog.TRAIN_ENERGY_JOULES_TOTAL, (source,), joules[source]
-    phases = moment.phase_seconds(rank)
+
+
+def _phases(moment: Moment, rank: int) -> Iterator[Part]:
+    """Where its time went: phases, and the parts of some of them."""
+    progress, phases = moment.progress, moment.phase_seconds(rank)
     first = 0.1 * phases["data_wait"]  # the part of the wait that is an epoch's first
     callbacks = 0.002 * progress.epochs
     divided = {
@@ -172,20 +183,12 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[Part]:
     }
     for phase, seconds in divided.items():
         yield catalog.TRAIN_PHASE_SECONDS_TOTAL, (phase,), seconds
-    for part, share in {
-        "loader": 0.1,
-        "preprocess": 0.02,
-        "inference": 0.55,
-        "postprocess": 0.2,
-        "metrics": 0.1,
-    }.items():
+    for part, share in VALIDATION.items():
         yield catalog.TRAIN_VALIDATE_SECONDS_TOTAL, (part,), share * phases["validate"]
-    yield from _setup(progress.state == "setup", phases["setup"], timeline.SETUP_SECONDS / node.speed)
+    yield from _setup(progress.state == "setup", phases["setup"], timeline.SETUP_SECONDS / moment.node.speed)
     yield catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, (), first
     yield catalog.TRAIN_CALLBACK_SECONDS_TOTAL, ("(others)",), callbacks
     yield catalog.TRAIN_CALLBACK_CALLS_TOTAL, ("(others)",), float(2 * progress.epochs)
-    if moment.alive and batches:
-        yield catalog.TRAIN_REMAINING_SECONDS, (), (node.epochs - progress.epochs) * moment.regime.epoch
 
 
 def _setup(under_way: bool, spent: float, whole: float) -> Iterator[Part]:  # noqa: FBT001 - one caller
