@@ -382,7 +382,12 @@ class Runs:
                 file.busy = True
             else:
                 self._refuse(file, entry.owner, error, stamp)
-            return
+        else:
+            self._take(file, entry, record, now)
+
+    def _take(self, file: _File, entry: RunDirectory, record: Record, now: float) -> None:
+        """Remember what a record holds, and what goes with it: a living rank's job, how a dead one ended."""
+        path = file.reader.path
         if record.alive and not _is_of(self._context.procfs, record.holder, entry.owner):
             self._refuse_one.once("holder", entry.owner, str(path))
             record = record._replace(alive=False, holder=0)
