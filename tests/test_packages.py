@@ -36,7 +36,7 @@ EDGES: dict[str, set[str]] = {
     "config": {"collectors", "diagnosis", "language", "yaml_files", "yoloscope_record"},
     "sampling": {"catalog", "collectors"},
     "registry": {"collectors", "config", "sampling", "system"},
-    "history": {"catalog", "measures", "sharing"},
+    "history": {"catalog", "language", "measures", "sharing"},
     "web": {
         "catalog",
         "charts",
