@@ -6,17 +6,17 @@ To add a metric: one constant, named as the metric without its prefix, in upper 
 from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
 
 #: Values of labels that are fixed sets. Everything else (run, rank, worker ...) is open.
+STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
 #: How a process says itself that it has ended; one that is gone without a word was killed.
 FINAL, KILLED = ("finished", "failed"), "killed"
 #: States of ranks that died, and the verdicts that say so.
 DEAD = ("failed", KILLED)
-STATES = ("setup", "train", "validate", "checkpoint", *FINAL, KILLED)
 #: Kinds of records beside those of trainings, each also the state it is in until its process ends.
 PREDICTIONS = ("predict", "validate", "export")
 #: What is told as the fact `mode` of a run of each kind: who tracks predicts.
 KINDS_OF_MODES = {**{kind: kind for kind in PREDICTIONS}, "track": "predict"}
 #: States of such a record, and all states that a file may be in: its head holds an index into these.
-PREDICT_STATES = (*PREDICTIONS, *FINAL, KILLED)
+PREDICT_STATES = (*PREDICTIONS, "finished", "failed", "killed")
 RECORD_STATES = (*STATES, "predict", "export")
 PHASES = (
     "setup",
