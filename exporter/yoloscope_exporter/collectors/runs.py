@@ -56,9 +56,10 @@ RANK_SERIES = 150  # that are made of each rank here: its verdicts, states, proc
 PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
 SKIPS = 10  # cycles for which it does so for a run that there is no time for
 DEVICES_EVERY = 5  # cycles
-FINAL = ("finished", "failed")
+FINAL = ("finished", "stopped", "failed")
 
 _log = logging.getLogger(__name__)
+_UNKNOWN = Ending()
 
 #: Made here, so a record may not claim them.
 _OURS = {
@@ -426,7 +427,7 @@ class Runs:
         else:
             file.ended = now if file.seen_alive else min(record.updated, now)
             file.seen_alive = False
-            if record.identity.kind == "rank" and record.state not in FINAL:
+            if record.identity.kind != "worker" and record.state not in FINAL:
                 file.death = ending(path.parent, record.identity.rank)
             with suppress(OSError):
                 file.settled = _stamp(path)
@@ -605,7 +606,7 @@ def _run_samples(
             ranks[file.record.identity.rank] = (file.record, file)
         elif file.record and file.record.identity.kind == "worker":
             workers[file.record.identity.rank].append(file.record)
-    samples = [one for file in files if file.record for one in prediction(file.record)]
+    samples = [one for file in files if file.record for one in prediction(file.record, file.death)]
     for rank, (record, file) in ranks.items():
         samples += _state(record)
         samples += _facts(record, file.job or {}, devices, label)
@@ -616,11 +617,11 @@ def _run_samples(
     return samples if named else [sample._replace(labels=(label, *sample.labels[1:])) for sample in samples]
 
 
-def prediction(record: Record) -> Iterator[Sample]:
+def prediction(record: Record, death: Ending = _UNKNOWN) -> Iterator[Sample]:
     """Samples of a process that predicts, validates or exports; none of any other record."""
     if record.identity.kind not in catalog.PREDICTIONS:
         return
-    who, state = (record.identity.run, record.identity.rank), _prediction_state(record)
+    who, state = (record.identity.run, record.identity.rank), _prediction_state(record, death)
     yield Sample(catalog.PREDICT_UP, who, 1.0 if record.alive else 0.0)
     for name in catalog.PREDICT_STATES:
         yield Sample(catalog.PREDICT_STATE, (*who, name), 1.0 if name == state else 0.0)
@@ -631,12 +632,14 @@ def prediction(record: Record) -> Iterator[Sample]:
         yield sample._replace(value=0.0) if ended else sample
 
 
-def _prediction_state(record: Record) -> str:
+def _prediction_state(record: Record, death: Ending) -> str:
     """Its state; of a daemon that was terminated between two calls, as the workers of a Pool are, that it finished."""
     if record.alive or record.state in FINAL:
         return record.state
     under_way = any(sample.value for sample in record.samples if sample.metric == catalog.PREDICT_UNDER_WAY)
-    return "finished" if record.facts.get("daemon") and not under_way else "killed"
+    if record.facts.get("daemon") and not under_way:
+        return "finished"
+    return "stopped" if death.facts.get("signal") == "SIGTERM" else "killed"
 
 
 def _state(record: Record) -> Iterator[Sample]:

@@ -642,6 +642,8 @@ predictor([1, 1])
         ("", "finished"),
         ("sys.exit(3)", "finished"),
         ("raise ValueError('x')", "failed"),
+        ("raise KeyboardInterrupt", "stopped"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", "stopped"),
         ("import os; os._exit(1)", "predict"),
     ],
 )

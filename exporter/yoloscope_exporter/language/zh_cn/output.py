@@ -299,6 +299,7 @@ TEXTS: Final[dict[str, str]] = {
     "{name} finished after {time} on {node}": "{name} 已完成，用时 {time}，节点 {node}",
     "{name} failed with exit code {code} after {time} on {node}": "{name} 失败，退出码 {code}，用时 {time}，节点 {node}",
     "{name} was killed by {code} after {time} on {node}": "{name} 被 {code} 终止，用时 {time}，节点 {node}",
+    "{name} was stopped by {code} after {time} on {node}": "{name} 由 {code} 停止，用时 {time}，节点 {node}",
     "waiting for data": "等待数据",
     "best mAP50-95": "最佳 mAP50-95",
     "energy": "耗电量",
