@@ -11,8 +11,8 @@ STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "kil
 PREDICTIONS = ("predict", "validate", "export")
 #: What is told as the fact `mode` of a run of each kind: who tracks predicts.
 KINDS_OF_MODES = {**{kind: kind for kind in PREDICTIONS}, "track": "predict"}
-#: States of such a record, and all states that a file may be in: its head holds an index into these. `stopped`: somebody
-#: has ended the process, by Ctrl-C or SIGTERM, as every stream ends.
+#: States of such a record, and all states that a file may be in: its head holds an index into these.
+#: `stopped`: somebody has ended the process by Ctrl-C or SIGTERM, as most streams end.
 PREDICT_STATES = (*PREDICTIONS, "finished", "stopped", "failed", "killed")
 RECORD_STATES = (*STATES, "predict", "export", "stopped")
 PHASES = (

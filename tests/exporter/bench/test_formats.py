@@ -17,11 +17,26 @@ from yoloscope_exporter.bench.formats import FORMATS, MODULES, elsewhere, hindra
         ("openvino", "cpu", [], "not installed: /bin/python -m pip install openvino"),
         ("openvino", "cuda:0", ["openvino"], "runs on a CPU (--device cpu)"),
         ("engine", "cpu", list(MODULES), "needs an NVIDIA GPU (--device 0)"),
+        (
+            "engine",
+            "cpu",
+            ["onnx"],
+            "needs an NVIDIA GPU (--device 0); not installed: /bin/python -m pip install onnxslim tensorrt",
+        ),
         ("engine", "0", ["onnx", "onnxslim"], "not installed: /bin/python -m pip install tensorrt"),
     ],
 )
 def test_what_hinders(name: str, device: str, installed: list[str], said: str | None) -> None:
     assert hindrance(name, device, installed, "/bin/python") == said
+
+
+@pytest.mark.parametrize("device", ["cpu", "0"])
+@pytest.mark.parametrize(("cuda", "package"), [("12.8", "tensorrt-cu12"), ("13.0", "tensorrt-cu13"), ("", "tensorrt")])
+def test_tensorrt_is_named_for_the_cuda_that_torch_has(device: str, cuda: str, package: str) -> None:
+    """As Ultralytics asks for it."""
+    said = hindrance("engine", device, ["onnx", "onnxslim"], "/bin/python", cuda) or ""
+    assert said.endswith(f"pip install {package}")
+    assert ("needs an NVIDIA GPU" in said) == (device == "cpu")
 
 
 def test_a_runtime_without_cuda_is_not_measured_as_a_gpu() -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys

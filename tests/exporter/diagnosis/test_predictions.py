@@ -218,7 +218,7 @@ def test_callbacks_of_a_validation(callbacks: float, expected: set[str]) -> None
 
 @pytest.mark.parametrize("state", ["finished", "stopped", "failed", "killed", "validate", "export"])
 def test_nothing_is_judged_of_what_does_not_predict(state: str) -> None:
-    """Where the source takes long validations and exports have no verdict; a killed prediction is no killed training."""
+    """A validation's loader takes its time, an export has no verdict, and a killed prediction is no killed training."""
     window = Window(recorded({"source": 0.1}, state=state), 1000.0, 1040.0)
     (s,) = signals.gather([(window, window)])
     assert judge(s, DEFAULTS) == {}
