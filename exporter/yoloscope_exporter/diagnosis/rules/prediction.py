@@ -279,7 +279,7 @@ RULES = (
         requires="phase `callbacks` of a validation on its own: what others do at the begin and the end of a batch",
         confused_with={
             "callback_bound": "that is told of trainings, whose validations' callbacks are among its own",
-            "source_bound": "the wait for the loader begins when the last callback of a batch has returned",
+            "source": "the wait for the loader begins when the last callback of a batch has returned",
         },
         needs=(*_PARTS, Signals.predict_own_share),
         when=lambda s, t: s.predict_own_share >= t.predict_part_share,
