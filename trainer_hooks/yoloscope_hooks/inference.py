@@ -212,6 +212,8 @@ class Recording:
             self._writer.set_state(_end(exception))
             self._writer.end(time.time())
         with suppress(Exception):
+            stacks.withdraw_word(self.path.parent)  # how it ended is told
+        with suppress(Exception):
             self._writer.close()
 
     def discard(self) -> None:

@@ -104,7 +104,7 @@ def leave_word(directory: Path, run: str, rank: str) -> None:
 
 
 def withdraw_word(directory: Path) -> None:
-    """The record in `directory` is removed: nothing of ours stays beside it."""
+    """What is recorded in `directory` has an end, or no record any more: no SIGTERM is to be told of it."""
     word = _State.word
     if word is None or word.path.parent != directory:
         return
