@@ -532,6 +532,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     busy_host_without_training,
     predicts_on_request,
     a_killed_prediction,
+    a_stopped_stream,
     a_failed_validation,
     a_few_large_images,
     the_first_images_were_small,
