@@ -164,7 +164,8 @@ def test_what_is_not_installed_is_not_tried(bench: Callable[..., Found], tmp_pat
     """It is a line with what to install."""
     found = bench(formats=("pt", "openvino", "engine"))
     assert found.lines[Key(1, "openvino")].failure == f"not installed: {sys.executable} -m pip install openvino"
-    assert found.lines[Key(1, "engine")].failure == "needs an NVIDIA GPU (--device 0)"
+    there = f"not installed: {sys.executable} -m pip install tensorrt"
+    assert found.lines[Key(1, "engine")].failure == f"needs an NVIDIA GPU (--device 0); {there}"
     assert "openvino" not in (tmp_path / "log").read_text()
 
 

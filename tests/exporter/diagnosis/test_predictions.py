@@ -50,7 +50,7 @@ def samples(
     counts[6] = float(int(images))
     found = [
         Sample(c.PREDICT_RUN_INFO, (*RUN, *(told.get(name, "") for name in c.PREDICT_FACTS)), 1.0),
-        Sample(c.PREDICT_UP, RUN, float(state == "predict")),
+        Sample(c.PREDICT_UP, RUN, float(state in c.PREDICTIONS)),
         *(Sample(c.PREDICT_STATE, (*RUN, one), float(one == state)) for one in c.PREDICT_STATES),
         Sample(c.PREDICT_BATCHES_TOTAL, RUN, batches),
         Sample(c.PREDICT_IMAGES_TOTAL, RUN, images),
@@ -221,7 +221,7 @@ def test_nothing_is_judged_of_what_does_not_predict(state: str) -> None:
     """A validation's loader takes its time, an export has no verdict, and a killed prediction is no killed training."""
     window = Window(recorded({"source": 0.1}, state=state), 1000.0, 1040.0)
     (s,) = signals.gather([(window, window)])
-    assert judge(s, DEFAULTS) == {}
+    assert judge(s, DEFAULTS) == ({"validate_callback_bound": False} if state == "validate" else {})
 
 
 def test_no_rule_is_in_both_tables() -> None:

@@ -496,9 +496,8 @@ def test_callbacks_of_a_validation(tmp_path: Path, version: str) -> None:
     done = predict(CALLED, tmp_path, version=version)
     assert done.code == 0, done.output
     seen = done.values("validated", "validate-0.rec")
-    slept = 2 * 5 * 0.05
-    assert slept <= seen["callbacks_phase"] < slept + 0.2
-    assert seen["source_phase"] + seen["metrics_phase"] + seen["other_phase"] < slept
+    assert seen["callbacks_phase"] >= 2 * 5 * 0.05
+    assert seen["source_phase"] + seen["metrics_phase"] + seen["other_phase"] < seen["callbacks_phase"]
     samples = done.stages["end"]["rank-0.rec"].samples
     parts = {s.labels[2]: s.value for s in samples if s.metric is catalog.TRAIN_VALIDATE_SECONDS_TOTAL}
     phases = {s.labels[2]: s.value for s in samples if s.metric is catalog.TRAIN_PHASE_SECONDS_TOTAL}
