@@ -662,8 +662,8 @@ for _ in range(times):
         + TASK.replace("YOLO(", "YOLOWorld(").replace("NAME", "yolov8s-worldv2.yaml"),
         "inference_bound",
     ),
-    # 47: in the middle of a video somebody validates: that is no code of the user's. The report is on the run that began
-    # last, so another validation comes first
+    # 47: in the middle of a video somebody validates: that is no code of the user's. The report is on the run that
+    # began last, so another validation comes first
     "validating_between": Staged(
         """
 from tests.training import make_dataset
