@@ -60,6 +60,14 @@ def hindrance(name: str, device: str, installed: Collection[str], python: str, c
     return joined((no_gpu, install if missing else ""), "; ") or None
 
 
+def reinstallation(error: str, name: str, device: str, python: str, cuda: str = "") -> str:
+    """What to type where what a format needs is installed and cannot be imported; empty for any other error."""
+    wanted = " ".join(_package(module, device, cuda) for module in FORMATS[name].modules)
+    if not wanted or not error.startswith(("ImportError", "ModuleNotFoundError")):
+        return ""
+    return text("try {python} -m pip install --force-reinstall {wanted}", python=python, wanted=wanted)
+
+
 def elsewhere(asked: str, used: str) -> str | None:
     """What to say of a format that ran on the CPU where a GPU was asked for; None where it did not."""
     if is_cpu(asked) or not is_cpu(used):

@@ -167,7 +167,9 @@ class Session:
             try:
                 self._export(maker, key, line)
             except WorkerError as error:
-                line.failure = text("export: {error}", error=error)
+                cuda = self.found.facts.get("cuda") or ""
+                again = formats.reinstallation(str(error), key.format, self._device, self._plan.python, cuda)
+                line.failure = joined((text("export: {error}", error=error), again), "; ")
                 self._drop(load=1, turn=self._plan.rounds)
                 process.close()
                 maker = None

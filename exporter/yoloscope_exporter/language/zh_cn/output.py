@@ -661,6 +661,7 @@ TEXTS: Final[dict[str, str]] = {
     "ran on the CPU: its runtime has no CUDA (for onnx: pip install onnxruntime-gpu in place of onnxruntime)": "在 CPU 上运行：它的运行库没有 CUDA（onnx：用 pip install onnxruntime-gpu 代替 onnxruntime）",
     "needs an NVIDIA GPU (--device 0)": "需要 NVIDIA GPU（--device 0）",
     "runs on a CPU (--device cpu)": "在 CPU 上运行（--device cpu）",
+    "try {python} -m pip install --force-reinstall {wanted}": "试试 {python} -m pip install --force-reinstall {wanted}",
     "not installed: {python} -m pip install {missing}": "没有安装：{python} -m pip install {missing}",
     "{what} has not ended within {limit:g} s": "{what} 在 {limit:g} s 内没有结束",
     "about {seconds} left": "约剩 {seconds}",
