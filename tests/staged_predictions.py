@@ -689,11 +689,78 @@ for _ in every("*.jpg", imgsz=160, verbose=True):
 """,
         "inference_bound",
     ),
-    # 49: a camera that is stopped by Ctrl-C, as every camera is
+    # 49: tensors that are prepared already
+    "tensors": Staged(
+        """
+import torch
+model, images = YOLO("yolo11n.yaml"), torch.rand(2, 3, 320, 320)
+for _ in range(12 * times):
+    model(images, **quiet)
+""",
+        "inference_bound",
+    ),
+    # 50: test-time augmentation, which asks the model three times
+    "augmented": Staged("for _ in every('*.jpg', imgsz=160, augment=True):\n    pass\n", "inference_bound"),
+    # 51: a video is written with its boxes, as small as what the model looks at
+    "saved_video": Staged(
+        """
+video("short.avi", noise[:320, :320], 25)
+for _ in every("short.avi", imgsz=320, save=True):
+    pass
+""",
+        "inference_bound",
+    ),
+    # 52: a thread predicts, and waits until somebody has room for the result
+    "queue": Staged(
+        """
+import queue
+results = queue.Queue(maxsize=1)
+def produce():
+    for result in every("*.jpg", imgsz=96):
+        results.put(result)
+    results.put(None)
+threading.Thread(target=produce).start()
+while results.get() is not None:
+    time.sleep(0.2)
+""",
+        "user_code_bound",
+        "in a thread or process of its own",
+    ),
+    # 53: a server's threads have a model each, and are asked now and then
+    "requests": Staged(
+        """
+from concurrent.futures import ThreadPoolExecutor
+here = threading.local()
+def answer(_):
+    if not hasattr(here, "model"):
+        here.model = YOLO("yolo11n.yaml")
+    time.sleep(0.3)
+    here.model(plain[:320, :320].copy(), imgsz=320, **quiet)
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(answer, range(16 * times)))
+""",
+        "inference_bound",
+        "between calls it waited for",
+    ),
+    # 54: two files at once
+    "pairs": Staged("for _ in every('*.jpg', imgsz=160, batch=2):\n    pass\n", "inference_bound", "| batch | 2 |"),
+    # 55: each image is opened twice, by whoever looks at its size first
+    "looks_first": Staged(
+        """
+for index in range(12):
+    cv2.imwrite(f"{index:03d}.png", np.tile(noise, (2, 1, 1)))
+model = YOLO("yolo11n.yaml")
+for index in range(12 * times):
+    if max(cv2.imread(f"{index % 12:03d}.png").shape) > 64:
+        model(f"{index % 12:03d}.png", imgsz=64, **quiet)
+""",
+        "user_code_bound",
+    ),
+    # 56: a camera that is stopped by Ctrl-C, as every camera is
     "stopped_camera": Staged(
         CAMERA + STOPPED.replace("NAME", "SIGINT"), "inference_bound", "stopped; ", "failed; ", code=128 + signal.SIGINT
     ),
-    # 50: one that its supervisor ends
+    # 57: one that its supervisor ends
     "terminated_camera": Staged(
         CAMERA + STOPPED.replace("NAME", "SIGTERM"),
         "inference_bound",
@@ -701,11 +768,11 @@ for _ in every("*.jpg", imgsz=160, verbose=True):
         "killed; ",
         code=128 + signal.SIGTERM,
     ),
-    # 51: a callback of a validation draws each batch
+    # 58: a callback of a validation draws each batch
     "drawing_validation": Staged(
         VALIDATION.replace("WORK", "time.sleep(0.3)"), "validate_callback_bound", "at on_val_end", kind="validate"
     ),
-    # 52: one that notes a number
+    # 59: one that notes a number
     "noting_validation": Staged(
         VALIDATION.replace("WORK", "noted.append(validator.batch_i)"), "", "| mode | validate |", "**", kind="validate"
     ),

@@ -2,8 +2,8 @@
 
 Every record is somebody else's file. It belongs to who owns it and its directory, it must lie where its identity says,
 it may only hold metrics of its kind, its series carry its own run and rank whatever it claims, it lives as long as a
-process of its owner holds its lock for writing, and there are at most so many of each (`budgets`). What is refused is
-counted by reason and owner, and said once.
+process of its owner holds its lock for writing, and there are at most so many of each. What is refused is counted by
+reason and owner, and said once.
 
 A run is known by its owner and its name. The label `run` is the name alone as long as that is enough; the owner's user
 id is added (`train/x@1000`) to runs over several nodes, whose ranks are joined by it, to the second of two owners' runs
@@ -23,25 +23,25 @@ from typing import TYPE_CHECKING
 
 from yoloscope_record import paths
 from yoloscope_record.file_format import SUFFIX, RecordError
-from yoloscope_record.loader_facts import LOADER_PIDS, SLOW_FILES, VAL_LOADER_PIDS, SlowFile, pids, slow_files
+from yoloscope_record.loader_facts import LOADER_PIDS, VAL_LOADER_PIDS, pids
 from yoloscope_record.paths import NODES, OWNED, RunDirectory, run_directory
 from yoloscope_record.reader import READ_ATTEMPTS, Reader, Record
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
-from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, budgets, circumstances
-from yoloscope_exporter.collectors.budgets import Payers, Refusals, Time
+from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, circumstances
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
+from yoloscope_exporter.collectors.owners import Payers, Refusals
+from yoloscope_exporter.collectors.run_samples import Devices, RunProcess, accept, run_samples
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
 from yoloscope_exporter.language import text
+from yoloscope_exporter.sharing import Time, in_turn, shares
 from yoloscope_exporter.system import descriptor_limit, os
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from yoloscope_record.file_format import Identity
-
+    from yoloscope_exporter.catalog import Sample
     from yoloscope_exporter.collectors import Context
     from yoloscope_exporter.config import Config
 
@@ -53,45 +53,17 @@ MAX_OPEN = 512  # records of living writers kept open, and no more than a quarte
 MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
 MAX_ALL_SERIES = 40_000  # of all runs; the shipped `sample_limit` is 50,000, and the node itself has some thousand
 RANK_SERIES = 150  # that are made of each rank here: its verdicts, states, processes
+CYCLE_SECONDS = 0.1  # for reading all records; half of it for those of one owner
 PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
 SKIPS = 10  # cycles for which it does so for a run that there is no time for
+<<<<<<< HEAD
 DEVICES_EVERY = 5  # cycles
 FINAL = ("finished", "stopped", "failed")
+=======
+>>>>>>> main
 
 _log = logging.getLogger(__name__)
 _UNKNOWN = Ending()
-
-#: Made here, so a record may not claim them.
-_OURS = {
-    catalog.TRAIN_RUN_INFO,
-    catalog.TRAIN_JOB_INFO,
-    catalog.TRAIN_DEVICE_INFO,
-    catalog.TRAIN_UP,
-    catalog.TRAIN_STATE,
-    catalog.TRAIN_SLOW_FILE_SECONDS,
-    catalog.TRAIN_SLOW_FILE_BYTES,
-    catalog.TRAIN_SLOW_FILE_CPU_SECONDS,
-    catalog.TRAIN_SLOW_FILE_INFO,
-    catalog.TRAIN_VERDICT,
-    catalog.TRAIN_VERDICT_FIX_INFO,
-    catalog.TRAIN_VERDICT_CAUSE_INFO,
-    catalog.TRAIN_ENERGY_JOULES_TOTAL,
-    catalog.TRAIN_GOODPUT_RATIO,
-    catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
-    catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL,
-    catalog.TRAIN_HANG_INFO,
-    catalog.TRAIN_END_INFO,
-    catalog.PREDICT_RUN_INFO,
-    catalog.PREDICT_UP,
-    catalog.PREDICT_STATE,
-    catalog.PREDICT_VERDICT,
-    catalog.PREDICT_VERDICT_FIX_INFO,
-}
-_ACCEPTED = {
-    metric.name
-    for metric in catalog.METRICS
-    if metric.labels[:2] == ("run", "rank") and "role" not in metric.labels and metric not in _OURS
-}
 
 
 def collectors(context: Context) -> Sequence[Collector]:
@@ -125,7 +97,7 @@ class _File:
         """Whether an ended rank has been published for its time."""
         if self.record is None or self.record.alive:
             return False
-        return now - self.ended > (config.runs_keep if self.record.state in FINAL else config.runs_keep_killed)
+        return now - self.ended > (config.runs_keep if self.record.state in catalog.FINAL else config.runs_keep_killed)
 
 
 #: What to do about a record directory that cannot be read.
@@ -148,12 +120,12 @@ _LIVING, _NEW, _DEAD, _UNREADABLE, _OVER = range(5)
 class Runs:
     """Follows the records below the record directory."""
 
-    def __init__(self, context: Context, seconds: float = budgets.CYCLE_SECONDS) -> None:
+    def __init__(self, context: Context, seconds: float = CYCLE_SECONDS) -> None:
         """Remember the context; nothing is read yet. A collection may take so many `seconds`, one owner half of it."""
         self._context, self._seconds = context, seconds
         self._refuse_one = Refusals(lambda reason: context.reject(NAME, reason))
         self._payer = Payers(context.config().path_rootfs / "etc/subuid")
-        self._devices = _Devices(context.latest)
+        self._devices = Devices(context.latest)
         self._clear = Clearing(context.records)
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
         self._kinds: dict[str, tuple[int, int]] = {}  # of directories that were looked at, and when they had changed
@@ -190,7 +162,7 @@ class Runs:
     def _samples(self, followed: Sequence[RunDirectory], now: float) -> Iterator[Sample]:
         """What was read, as samples."""
         shown = {entry: found for entry in followed if (found := self._shown(entry, now))}
-        granted = budgets.shares(self._wanted(shown), MAX_ALL_SERIES)
+        granted = shares(self._wanted(shown), MAX_ALL_SERIES)
         self._label(shown)
         everybody = [record for files in shown.values() for record in _ranks(files)]
         self._restarts = circumstances.restarts(everybody, self._restarts)  # a job's next run may come before its last
@@ -239,7 +211,8 @@ class Runs:
         """Samples of one run; adds its living ranks to `trainers`."""
         label = self._labels[entry.path][1]
         limited = self._limited(entry, files, granted)
-        samples = _run_samples(limited, self._devices, self._event, label)
+        processes = [RunProcess(file.record, file.job or {}, file.death) for file in limited if file.record]
+        samples = run_samples(processes, self._devices, self._event, label)
         trainers += [_trainer(record, label) for record in _ranks(limited) if record.holder]
         return samples
 
@@ -268,7 +241,7 @@ class Runs:
         """
         runs = [entry for entry in entries if self._kind(entry) != _OVER]
         runs.sort(key=lambda run: (self._kind(run), -run.changed))
-        runs = budgets.in_turn(runs, lambda run: self._payer(run.owner))
+        runs = in_turn(runs, lambda run: self._payer(run.owner))
         followed = runs[:MAX_RUNS]
         turning = {self._payer(entry.owner) for entry in followed if self._kind(entry) != _LIVING}
         for entry in runs[MAX_RUNS:]:
@@ -366,7 +339,7 @@ class Runs:
                 self._refuse_one("series", entry.owner)
                 continue
             begun = self._context.clock()
-            file = known.get(name) or _File(Reader(Path(entry.path, name), _accept))
+            file = known.get(name) or _File(Reader(Path(entry.path, name), accept))
             self._refresh(file, entry, now, 1, inode)
             files[name] = file
             series[payer] += file.record.series if file.record else 0
@@ -415,7 +388,12 @@ class Runs:
                 file.busy = True
             else:
                 self._refuse(file, entry.owner, error, stamp)
-            return
+        else:
+            self._take(file, entry, record, now)
+
+    def _take(self, file: _File, entry: RunDirectory, record: Record, now: float) -> None:
+        """Remember what a record holds, and what goes with it: a living rank's job, how a dead one ended."""
+        path = file.reader.path
         if record.alive and not _is_of(self._context.procfs, record.holder, entry.owner):
             self._refuse_one.once("holder", entry.owner, str(path))
             record = record._replace(alive=False, holder=0)
@@ -423,11 +401,16 @@ class Runs:
         if record.alive:
             file.seen_alive, file.settled = True, None
             if file.job is None and record.identity.kind == "rank":
-                file.job = job_of(self._context.procfs / str(record.holder) / "cgroup") if record.holder else {}
+                cgroup = self._context.procfs / str(record.holder) / "cgroup"
+                file.job = circumstances.job_of(cgroup) if record.holder else {}
         else:
             file.ended = now if file.seen_alive else min(record.updated, now)
             file.seen_alive = False
+<<<<<<< HEAD
             if record.identity.kind != "worker" and record.state not in FINAL:
+=======
+            if record.identity.kind == "rank" and record.state not in catalog.FINAL:
+>>>>>>> main
                 file.death = ending(path.parent, record.identity.rank)
             with suppress(OSError):
                 file.settled = _stamp(path)
@@ -549,6 +532,7 @@ def _trainer(record: Record, label: str) -> Trainer:
         loader_pids=pids(record.facts, LOADER_PIDS),
         val_loader_pids=pids(record.facts, VAL_LOADER_PIDS),
     )
+<<<<<<< HEAD
 
 
 # --- from records to samples ----------------------------------------------------------------------------------------
@@ -767,3 +751,5 @@ def _sum(samples: Sequence[Sample]) -> Sample:
     values = [sample.value for sample in samples if isinstance(sample.value, HistogramValue)]
     counts = tuple(map(sum, zip(*(value.counts for value in values), strict=True)))
     return samples[0]._replace(value=HistogramValue(counts, sum(value.sum for value in values)))
+=======
+>>>>>>> main
