@@ -280,7 +280,7 @@ def _end(exception: BaseException | None) -> str:
     """The state in which a process ends; who presses Ctrl-C has what was wanted, as most streams end."""
     if exception is None:
         return "finished"
-    return "stopped" if isinstance(exception, KeyboardInterrupt) else "failed"
+    return catalog.STOPPED if isinstance(exception, KeyboardInterrupt) else "failed"
 
 
 def interactive() -> bool:

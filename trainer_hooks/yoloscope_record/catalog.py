@@ -7,8 +7,9 @@ from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
 
 #: Values of labels that are fixed sets. Everything else (run, rank, worker ...) is open.
 STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
-#: How a process says itself that it has ended; one that is gone without a word was killed.
-FINAL, KILLED = ("finished", "failed"), "killed"
+#: How a process says itself that it has ended; one that is gone without a word was killed. A prediction was stopped if
+#: somebody has ended it by Ctrl-C or SIGTERM, as most streams end.
+FINAL, KILLED, STOPPED = ("finished", "failed", "stopped"), "killed", "stopped"
 #: States of ranks that died, and the verdicts that say so.
 DEAD = ("failed", KILLED)
 #: Kinds of records beside those of trainings, each also the state it is in until its process ends.
@@ -16,9 +17,8 @@ PREDICTIONS = ("predict", "validate", "export")
 #: What is told as the fact `mode` of a run of each kind: who tracks predicts.
 KINDS_OF_MODES = {**{kind: kind for kind in PREDICTIONS}, "track": "predict"}
 #: States of such a record, and all states that a file may be in: its head holds an index into these.
-#: `stopped`: somebody has ended the process by Ctrl-C or SIGTERM, as most streams end.
-PREDICT_STATES = (*PREDICTIONS, "finished", "stopped", "failed", "killed")
-RECORD_STATES = (*STATES, "predict", "export", "stopped")
+PREDICT_STATES = (*PREDICTIONS, *FINAL, KILLED)
+RECORD_STATES = (*STATES, "predict", "export", STOPPED)
 PHASES = (
     "setup",
     "loader_start",

@@ -9,6 +9,7 @@ import shlex
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from yoloscope_exporter.catalog import STOPPED
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.language import finished, joined, text, translated, units
 from yoloscope_exporter.reports.figures import QUANTITIES
@@ -145,7 +146,7 @@ def colon(language: str) -> str:
 
 def went_well(ended: Ended, last: Summary | None) -> bool:
     """Whether nothing failed: it ended by itself, or its last run was a prediction that somebody has stopped."""
-    return ended.code == 0 or (last is not None and last.state == "stopped" and bool(_signal(ended.code)))
+    return ended.code == 0 or (last is not None and last.state == STOPPED and bool(_signal(ended.code)))
 
 
 def title(ended: Ended, runs: Sequence[Summary], language: str) -> str:

@@ -13,14 +13,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
-<<<<<<< HEAD
-from yoloscope_exporter.collectors.runs import prediction
+from yoloscope_exporter.collectors.run_samples import prediction
 from yoloscope_exporter.recordings.postmortem import everybody
 from yoloscope_record import catalog, paths
-=======
-from yoloscope_exporter.collectors.run_samples import prediction
-from yoloscope_record import catalog
->>>>>>> main
 from yoloscope_record.metrics import HistogramValue
 from yoloscope_record.reader import Reader, Record
 
