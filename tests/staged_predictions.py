@@ -744,23 +744,11 @@ with ThreadPoolExecutor(2) as pool:
     ),
     # 54: two files at once
     "pairs": Staged("for _ in every('*.jpg', imgsz=160, batch=2):\n    pass\n", "inference_bound", "| batch | 2 |"),
-    # 55: each image is opened twice, by whoever looks at its size first
-    "looks_first": Staged(
-        """
-for index in range(12):
-    cv2.imwrite(f"{index:03d}.png", np.tile(noise, (2, 1, 1)))
-model = YOLO("yolo11n.yaml")
-for index in range(12 * times):
-    if max(cv2.imread(f"{index % 12:03d}.png").shape) > 64:
-        model(f"{index % 12:03d}.png", imgsz=64, **quiet)
-""",
-        "user_code_bound",
-    ),
-    # 56: a camera that is stopped by Ctrl-C, as every camera is
+    # 55: a camera that is stopped by Ctrl-C, as every camera is
     "stopped_camera": Staged(
         CAMERA + STOPPED.replace("NAME", "SIGINT"), "inference_bound", "stopped; ", "failed; ", code=128 + signal.SIGINT
     ),
-    # 57: one that its supervisor ends
+    # 56: one that its supervisor ends
     "terminated_camera": Staged(
         CAMERA + STOPPED.replace("NAME", "SIGTERM"),
         "inference_bound",
@@ -768,11 +756,11 @@ for index in range(12 * times):
         "killed; ",
         code=128 + signal.SIGTERM,
     ),
-    # 58: a callback of a validation draws each batch
+    # 57: a callback of a validation draws each batch
     "drawing_validation": Staged(
         VALIDATION.replace("WORK", "time.sleep(0.3)"), "validate_callback_bound", "at on_val_end", kind="validate"
     ),
-    # 59: one that notes a number
+    # 58: one that notes a number
     "noting_validation": Staged(
         VALIDATION.replace("WORK", "noted.append(validator.batch_i)"), "", "| mode | validate |", "**", kind="validate"
     ),
