@@ -1,0 +1,700 @@
+"""Variants of what practitioners meet, with the answers that were written down before any of them was played.
+
+The corpus beside this (`cases`) is what the rules were made with; these are what somebody else asks: other magnitudes,
+near a threshold and far from it, short and resumed runs, other tasks and platforms, several ranks, runs and nodes, a
+Prometheus' sampling, several causes at once, and what looks ill and is healthy. Real trainings of the same kind stand
+in `tests.field_cases.cases`. To add one: an entry of `VARIANTS`, its answer first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+
+from tests.recordings.cases import (
+    BASE,
+    DDP,
+    FAST,
+    ONE_EPOCH,
+    Case,
+    Moments,
+    at_batch,
+    held,
+    jump,
+    rising,
+)
+from tests.recordings.model import GIB, MIB, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
+
+
+@dataclass(frozen=True)
+class Variant(Case):
+    """One training and its diagnosis.
+
+    Attributes:
+        told: verdicts worse than ok of each rank, the worst first; of none of them where that is empty.
+        ranks: the same of a rank (`1`), of a run's (`train/other 0`) or of the node (`node`), where it is another thing.
+        row: the row of the field's reports; 0 for a plain verdict.
+        evidence: by verdict, a pattern of its evidence or cause.
+        fix: by verdict, a pattern of its fix.
+        arguments: by verdict, exactly those that are advised.
+        after: by verdict, a pattern of what came after it.
+        never: a pattern of what must be told nowhere.
+        allowed: verdicts that are true as well and may be told.
+        silent: no rank is said to be healthy either.
+        nodes: each rank is on a node of its own.
+    """
+
+    told: tuple[str, ...] = ()
+    ranks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    row: int = 0
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    fix: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+    never: str = ""
+    allowed: frozenset[str] = frozenset()
+    silent: bool = False
+    nodes: bool = False
+
+
+def sick(told: str, row: int, why: str, plan: Plan, **how: object) -> Variant:
+    return Variant(why, plan, told=tuple(told.split()), row=row, **how)  # type: ignore[arg-type]
+
+
+def fine(row: int, why: str, plan: Plan, **how: object) -> Variant:
+    return sick("", row, why, plan, **how)
+
+
+# --- tampering ------------------------------------------------------------------------------------------------------
+
+
+def slow_files(filesystem: str) -> Callable[[Moments], Moments]:
+    """The five slowest images lie on this file system, and were waited for."""
+
+    def tamper(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+        for time, samples in found:
+            files = [
+                sample
+                for index in range(5)
+                for name in [f"/mnt/d/data/images/{index}.jpg"]
+                for run in [("train/yolo11m", "0", name)]
+                for sample in (
+                    Sample(catalog.TRAIN_SLOW_FILE_SECONDS, run, 1.4),
+                    Sample(catalog.TRAIN_SLOW_FILE_CPU_SECONDS, run, 0.05),
+                    Sample(catalog.TRAIN_SLOW_FILE_INFO, (*run, "1920", "1080", "JPEG", filesystem, ""), 1.0),
+                )
+            ]
+            yield time, [*samples, *files]
+
+    return tamper
+
+
+def threads(factor: float) -> Callable[[Moments], Moments]:
+    """A library starts threads in each worker: its process uses so many times the CPU of its own thread."""
+
+    def tamper(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+        for time, samples in found:
+            yield (
+                time,
+                [
+                    s._replace(value=s.value * factor)  # type: ignore[operator]
+                    if s.metric is catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL and s.labels[2] == "worker"
+                    else s
+                    for s in samples
+                ],
+            )
+
+    return tamper
+
+
+# --- machines ---------------------------------------------------------------------------------------------------------
+
+PRESSURE = (catalog.PRESSURE_SECONDS_TOTAL,)
+DISKS = (catalog.DISK_IO_SECONDS_TOTAL,)
+#: A MIG instance has no utilisation of its own.
+NO_UTILISATION = (
+    catalog.GPU_UTILIZATION_RATIO,
+    catalog.GPU_BUSY_SECONDS_TOTAL,
+    catalog.GPU_SM_ACTIVE_RATIO,
+)
+#: What NVML does not tell in WSL2, whose kernel has no pressure metrics either.
+WSL2 = (
+    *NO_UTILISATION,
+    *PRESSURE,
+    catalog.GPU_THROTTLED_SECONDS_TOTAL,
+    catalog.GPU_PCIE_LINK_WIDTH,
+    catalog.GPU_PCIE_LINK_WIDTH_MAX,
+    catalog.GPU_PCIE_LINK_GENERATION,
+    catalog.GPU_PCIE_LINK_GENERATION_MAX,
+)
+#: GB10 and Jetson: the GPU's memory is the host's.
+UNIFIED = (catalog.GPU_MEMORY_TOTAL_BYTES, catalog.GPU_MEMORY_USED_BYTES)
+
+COMPUTES = {"prep": 2.6, "cores": 8, "others_cpu": 0.2}  # workers, on all CPUs
+READS = {"prep": 2.6, "prep_cpu": 0.06, "io_pressure": 0.6, "disk_busy": 0.99}  # from slow storage
+QUEUES = {"prep": 2.6, "prep_cpu": 0.4, "runqueue": 0.55}  # for a CPU
+ON_A_CPU = replace(BASE, gpu=False, cores=8, forward=0.4, backward=0.6, batches=60, h2d=0.0)
+LEARNING = replace(BASE, epochs=20, batches=60, validate=2.0)
+FLAT = replace(BASE, epochs=14, batches=80, validate=2.0, loss=lambda at: 3.1 + 0.001 * (at.batch % 7))
+
+VARIANTS: dict[str, Variant] = {
+    # --- set-up
+    "setup_waits_for_a_rank": sick(
+        "setup_slow",
+        1,
+        "two ranks of four wait for the others, which nobody started",
+        Plan(
+            ranks=2,
+            epochs=0,
+            setup=600.0,
+            stage="ddp",
+            end="running",
+            facts={"world_size": "4"},
+            without=(catalog.TRAIN_SETUP_PROGRESS_RATIO,),
+        ),
+        evidence={"setup_slow": "stage ddp"},
+        fix={"setup_slow": "MASTER_ADDR"},
+        never="stalled|Training stands still",
+    ),
+    "setup_below_its_limit": fine(1, "170 s of a label scan", replace(BASE, setup=170.0)),
+    "setup_checks_amp_15s": sick(
+        "setup_slow",
+        1,
+        "the model of the AMP check comes over a slow line; scraped by a Prometheus",
+        replace(BASE, setup=330.0, stage="amp_check"),
+        every=15.0,
+        fix={"setup_slow": "working directory"},
+    ),
+    "setup_of_a_resumed_run": sick(
+        "setup_slow",
+        1,
+        "a resumed run reads its labels again for four minutes",
+        replace(BASE, before=40, setup=240.0),
+        fix={"setup_slow": "labels"},
+    ),
+    "killed_in_set_up": sick(
+        "killed",
+        3,
+        "the RAM cache takes all memory: there is no checkpoint yet to continue from",
+        replace(BASE, epochs=0, setup=100.0, stage="cache", end="killed", oom_killed=1, facts={"cache": "ram"}),
+        evidence={"killed": "OOM kills in the run's cgroup: 1"},
+        never="resume=True|setup_slow",
+        silent=True,
+    ),
+    "failed_in_set_up": sick(
+        "failed",
+        0,
+        "the data set is not found: there is no checkpoint yet to continue from",
+        replace(BASE, epochs=0, setup=60.0, end="failed"),
+        never="resume=True|setup_slow",
+        silent=True,
+    ),
+    # --- other people's callbacks
+    "callback_of_8_percent": fine(2, "18 ms with every batch", replace(BASE, callback=0.018)),
+    "callback_of_12_percent": sick(
+        "callback_bound",
+        2,
+        "30 ms with every batch",
+        replace(BASE, callback=0.03),
+        evidence={"callback_bound": r"per batch.*mylogger\.upload"},
+    ),
+    "callback_of_fast_steps_15s": sick(
+        "callback_bound",
+        2,
+        "a classifier of 12 ms a step, a logger of 3 ms; scraped by a Prometheus",
+        replace(BASE, **FAST, prep=0.06, epochs=3, batches=3000, callback=0.003, facts={"task": "classify"}),
+        every=15.0,
+    ),
+    "callback_per_epoch_of_a_resumed_run": sick(
+        "callback_bound",
+        2,
+        "5 s at the end of each of the six epochs after the fortieth",
+        replace(BASE, before=40, epochs=6, batches=60, validate=2.0, epoch_callback=5.0),
+        evidence={"callback_bound": r"\b[45](\.\d)? s per epoch|\b[45]\d{3} ms per epoch"},
+    ),
+    "callback_and_too_few_workers": sick(
+        "loader_workers callback_bound",
+        2,
+        "the trainer waits for data for longer than a logger takes",
+        replace(BASE, callback=0.1, workers=2, prep=0.9),
+    ),
+    "one_pause_of_a_callback": fine(
+        2,
+        "40 s of plots, once within a long epoch",
+        replace(ONE_EPOCH, callback=at_batch(700, 40.0, 0.0)),
+        never="stand still|stalled",
+    ),
+    "upload_at_the_very_end": fine(
+        2,
+        "a logger waits for four minutes when all is over (y5#6389)",
+        replace(BASE, epoch_callback=lambda at: 240.0 if at.epoch == 5 else 0.0),
+        allowed=frozenset({"callback_bound"}),
+        never="stand still|stalled",
+    ),
+    "logger_of_rank_0": sick(
+        "callback_bound straggler",
+        2,
+        "rank 0 logs for 80 ms with every batch, and rank 1 waits for it",
+        replace(DDP, callback=lambda at: 0.0 if at.rank else 0.08),
+        ranks={"1": ()},
+        evidence={"straggler": "in callbacks"},
+        silent=True,
+    ),
+    # --- loader workers that die
+    "worker_killed_by_somebody": sick(
+        "worker_died failed",
+        3,
+        "SIGKILL, and no OOM kill was counted",
+        replace(BASE, stop=500, end="failed", deaths={"SIGKILL": 1}),
+        evidence={"worker_died": "somebody killed"},
+        never="cache=False|memory is used up",
+    ),
+    "worker_segfault": sick(
+        "worker_died failed",
+        3,
+        "a worker crashes in a library",
+        replace(BASE, stop=500, end="failed", deaths={"SIGSEGV": 1}),
+        evidence={"worker_died": "1 by SIGSEGV"},
+        never="shm-size|memory is used up",
+    ),
+    "worker_died_in_a_container": sick(
+        "worker_died failed environment",
+        3,
+        "64 MiB of /dev/shm, as Docker gives",
+        replace(BASE, stop=500, end="failed", deaths={"SIGBUS": 1}, shm=64 * MIB, shm_used=0.99),
+        evidence={"worker_died": "bus error"},
+        fix={"worker_died": "--shm-size", "environment": "--shm-size"},
+    ),
+    # --- the loader
+    "augmentation_while_cached": sick(
+        "loader_cpu",
+        4,
+        "transforms compute, the images are cached",
+        replace(BASE, **COMPUTES, decode=0.05, facts={"cache": "ram"}),
+        never="cache=",
+    ),
+    "decoding_of_large_photos": sick(
+        "loader_cpu",
+        4,
+        "nearly all of it decodes: a cache spares that",
+        replace(BASE, **COMPUTES, decode=0.95),
+        arguments={"loader_cpu": {"cache": "ram"}},
+    ),
+    "classifier_that_may_not_cache": sick(
+        "loader_io",
+        10,
+        "slow storage; classification refuses cache=ram in this version",
+        replace(BASE, **READS, facts={"task": "classify", "ultralytics": "8.3.50"}),
+        never="cache=ram",
+    ),
+    "storage_without_pressure": sick(
+        "loader_io",
+        4,
+        "slow storage, and a kernel without pressure metrics",
+        replace(BASE, **READS, without=PRESSURE),
+        evidence={"loader_io": "busiest disk 99% busy"},
+    ),
+    "storage_that_is_not_measured": sick(
+        "loader_wait",
+        4,
+        "workers wait, and neither disks nor pressure are known",
+        replace(BASE, **READS, without=(*PRESSURE, *DISKS)),
+        evidence={"loader_wait": "how busy storage is, is not known here"},
+    ),
+    "wait_of_5_percent": fine(4, "two workers that are a little too slow", replace(BASE, workers=2, prep=0.44)),
+    "wait_of_14_percent": sick(
+        "loader_workers", 4, "two workers that are too slow", replace(BASE, workers=2, prep=0.49)
+    ),
+    "starved_30s": sick(
+        "loader_workers",
+        4,
+        "one worker; scraped every 30 s",
+        replace(BASE, workers=1, epochs=4, batches=400),
+        every=30.0,
+    ),
+    "pinned_ranks": sick(
+        "cpu_affinity",
+        7,
+        "eight workers of each of two ranks on 2 of 64 CPUs",
+        replace(DDP, **QUEUES, cores=64, affinity=2),
+        never="gradients are too slow|holds the others up|workers=2\\b",
+    ),
+    "no_workers_on_a_cpu": sick(
+        "loader_workers",
+        8,
+        "Ultralytics starts no workers on a CPU, whatever is asked for",
+        replace(ON_A_CPU, workers=0, prep=0.35, facts={"workers": "8"}),
+        never=r"workers=[1-9]\d* ?$|^workers=[1-9]",
+    ),
+    "a_disk_that_others_fill": sick(
+        "loader_cpu",
+        22,
+        "a neighbour's disk is full and waited for, and workers compute",
+        replace(BASE, **COMPUTES, prep_cpu=0.9, disk_busy=0.97, io_pressure=0.5),
+        never="busiest disk|Storage is too slow",
+    ),
+    "one_of_16_workers": sick(
+        "slow_worker",
+        4,
+        "one of sixteen workers takes ten times as long",
+        replace(BASE, workers=16, batches=150, prep=lambda at: 6.0 if at.worker == 11 else 0.6),
+        evidence={"slow_worker": r"worker 11 takes"},
+    ),
+    "two_of_8_workers": sick(
+        "slow_worker",
+        4,
+        "two of eight workers are slow, and six would do",
+        replace(BASE, batches=150, prep=lambda at: 4.0 if at.worker in {2, 5} else 0.6),
+        evidence={"slow_worker": r"worker [25] takes"},
+    ),
+    "short_and_starved": sick(
+        "loader_workers",
+        4,
+        "forty batches in all",
+        Plan(epochs=1, batches=40, workers=1, setup=3.0, validate=1.0, checkpoint=0.2, after=5.0),
+        every=1.0,
+    ),
+    "short_and_healthy": fine(
+        0,
+        "sixty batches in all",
+        Plan(epochs=2, batches=30, setup=2.0, validate=1.0, checkpoint=0.2, first_wait=0.3, after=5.0),
+        every=1.0,
+    ),
+    "pod_of_2_cpus_15s": sick(
+        "cpu_throttled",
+        22,
+        "a quota of two CPUs for eight workers; scraped by a Prometheus",
+        replace(BASE, epochs=6, quota=2.0, throttled=0.9, prep=3.0, prep_cpu=0.3, runqueue=0.6),
+        every=15.0,
+        evidence={"cpu_throttled": "quota of 2 CPUs"},
+    ),
+    "threads_of_opencv": sick(
+        "cpu_oversubscribed",
+        22,
+        "four workers start four threads each, on eight CPUs",
+        replace(BASE, workers=4, cores=8, prep=2.0, prep_cpu=0.45, runqueue=0.45, others_cpu=5.4),
+        tamper=threads(4.0),
+        fix={"cpu_oversubscribed": "OMP_NUM_THREADS=1"},
+    ),
+    "a_run_beside_takes_the_cpus": sick(
+        "cpu_contended",
+        22,
+        "the other training on the node computes on eight of sixteen CPUs",
+        replace(BASE, **QUEUES, cores=16, others_cpu=9.0),
+        second=replace(BASE, run="train/other", main_cpus=8.0, prep=0.2, seed=7, batches=330),
+        ranks={"train/other 0": ()},
+        evidence={"cpu_contended": "train/other"},
+    ),
+    "capped_and_slow_storage": sick(
+        "loader_io",
+        8,
+        "two workers of sixteen were started, and what they wait for is a disk: more are not to be had",
+        replace(
+            BASE,
+            workers=2,
+            cores=4,
+            prep=0.9,
+            prep_cpu=0.1,
+            io_pressure=0.6,
+            disk_busy=0.99,
+            facts={"workers": "16", "visible_gpus": "2"},
+        ),
+        never=r"workers=\d",
+    ),
+    "cold_page_cache": sick(
+        "loader_io",
+        4,
+        "the first epoch reads from slow storage, the others from the page cache",
+        replace(BASE, **{**READS, "prep": lambda at: 2.6 if at.epoch == 1 else 0.5}),
+        after={"loader_io": "healthy since"},
+    ),
+    # --- the step, and what is beside it
+    "copies_of_9_percent": fine(11, "20 ms", replace(BASE, h2d=0.02)),
+    "copies_and_preprocessing": sick(
+        "preprocess_bound h2d_bound", 11, "50 ms each", replace(BASE, h2d=0.05, preprocess=0.05)
+    ),
+    "validation_of_30_percent": fine(
+        20, "11 s for 26 s of training", replace(BASE, epochs=6, batches=120, validate=11)
+    ),
+    "validation_of_a_resumed_run": sick(
+        "validation_bound",
+        20,
+        "20 s for 26 s of training, after the ninetieth epoch",
+        replace(BASE, before=90, epochs=6, batches=120, validate=20.0),
+        evidence={"validation_bound": r"[34]\d% of the run"},
+        arguments={"validation_bound": {"val": False}},
+    ),
+    "validation_and_checkpoints": sick(
+        "validation_bound checkpoint_bound",
+        20,
+        "both take long",
+        replace(BASE, epochs=6, batches=120, validate=26.0, checkpoint=9.0),
+    ),
+    "checkpoints_15s": sick(
+        "checkpoint_bound",
+        0,
+        "9 s to a network disk; scraped by a Prometheus",
+        replace(BASE, epochs=8, batches=120, checkpoint=9.0),
+        every=15.0,
+        never="save_period",
+    ),
+    "small_batch_that_starves": sick(
+        "loader_workers",
+        0,
+        "the kernels are small, and the loader is slower",
+        replace(BASE, workers=1, sm_active=0.22, peak=9 * GIB, allocated=4 * GIB, batch=4),
+        never="too small for the GPU",
+    ),
+    "amp_failed_and_starved": sick(
+        "loader_workers amp_off",
+        28,
+        "the check of AMP failed, and the loader is too slow",
+        replace(BASE, workers=1, facts={"amp": "false"}),
+    ),
+    # --- platforms
+    "wsl2": fine(24, "no utilisation, no pressure", replace(BASE, without=WSL2), never="GPU busy"),
+    "wsl2_on_a_drive_of_windows": sick(
+        "loader_io",
+        24,
+        "images lie on /mnt/d",
+        replace(BASE, prep=2.6, prep_cpu=0.06, without=WSL2),
+        tamper=slow_files("9p"),
+        evidence={"loader_io": "lie on a network file system"},
+    ),
+    "wsl2_on_its_own_disk": sick(
+        "loader_wait",
+        24,
+        "images lie on ext4, and nothing shows that it is slow",
+        replace(BASE, prep=2.6, prep_cpu=0.06, without=WSL2),
+        tamper=slow_files("ext4"),
+        never="network file system is mounted|lie on a network",
+    ),
+    "mig_instance_that_starves": sick(
+        "loader_workers",
+        25,
+        "no utilisation of a MIG instance",
+        replace(BASE, workers=1, without=NO_UTILISATION),
+        never="GPU busy|too small for the GPU",
+    ),
+    "unified_memory": fine(26, "the GPU's memory is the host's", replace(BASE, without=UNIFIED)),
+    # --- memory
+    "memory_doubles_once": fine(
+        5,
+        "a classifier's second epoch takes twice the memory, and then it stays (ul#4563)",
+        replace(
+            BASE,
+            epochs=6,
+            batches=150,
+            resident=lambda at: (8 if at.epoch == 1 else 16) * GIB,
+            facts={"task": "classify", "cache": "ram"},
+        ),
+    ),
+    "growth_of_40_mib": fine(5, "45 KiB a batch", replace(BASE, resident=rising(6 * GIB, 0.045 * MIB))),
+    "leak_of_a_third_of_a_mib": sick(
+        "host_memory_leak", 5, "350 KiB a batch, 6 GiB an hour", replace(BASE, resident=rising(6 * GIB, 0.35 * MIB))
+    ),
+    "leak_that_ends_with_mosaic": sick(
+        "host_memory_leak",
+        5,
+        "8 MiB a batch, until mosaic is closed in the sixth of eight epochs (ul#617)",
+        replace(BASE, epochs=8, batches=120, resident=lambda at: 6 * GIB + 8 * MIB * min(at.batch, 600)),
+    ),
+    "device_memory_that_breathes": fine(
+        5,
+        "the number of boxes in a batch says how much it takes (ul#730)",
+        replace(BASE, allocated=lambda at: (18 + 6 * abs(math.sin(at.batch * 12.9898))) * GIB, peak=40 * GIB),
+    ),
+    "device_leak_of_a_resumed_run": sick(
+        "gpu_memory_leak",
+        5,
+        "20 MiB a batch, after the tenth epoch",
+        replace(BASE, before=10, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB),
+    ),
+    "oom_that_the_gpu_repeats": sick(
+        "oom_retry",
+        18,
+        "the label assigner retries image by image on the GPU, in less than a second (ul PR#25990)",
+        replace(BASE, ooms={300: 1}, forward=at_batch(300, 0.8, 0.08)),
+        never="on the CPU after it|many times the usual",
+    ),
+    "peak_of_94_percent": sick("gpu_memory_pressure", 0, "of 80 GiB", replace(BASE, peak=75.2 * GIB)),
+    "peak_of_90_percent": fine(0, "of 80 GiB", replace(BASE, peak=72 * GIB)),
+    "neighbour_on_the_gpu": fine(
+        0, "it holds 30 GiB, and there is room for both", replace(BASE, guests=30 * GIB), never="nearly full"
+    ),
+    # --- ranks and nodes
+    "straggler_of_8": sick(
+        "",
+        31,
+        "rank 5 takes a fifth longer",
+        Plan(ranks=8, cores=128, epochs=3, batches=150, backward=lambda at: 0.15 if at.rank == 5 else 0.11),
+        ranks={"5": ("straggler",)},
+        evidence={"straggler": "rank 5 takes"},
+        silent=True,
+    ),
+    "lag_of_6_percent": fine(31, "rank 1 is a little slower", replace(DDP, backward=lambda at: 0.11 + 0.013 * at.rank)),
+    "slow_links_of_4_ranks_15s": sick(
+        "communication_bound",
+        0,
+        "scraped by a Prometheus",
+        Plan(ranks=4, cores=128, epochs=6, batches=150, exchange=0.12),
+        every=15.0,
+    ),
+    "storage_of_one_node": sick(
+        "",
+        31,
+        "the second of three nodes reads from slow storage",
+        Plan(
+            ranks=3,
+            cores=64,
+            epochs=2,
+            batches=250,
+            prep=lambda at: 3.0 if at.rank == 1 else 0.5,
+            prep_cpu=0.15,
+            io_pressure=0.7,
+        ),
+        ranks={"1": ("loader_io", "straggler")},
+        every=15.0,
+        nodes=True,
+        silent=True,
+    ),
+    "two_nodes_starve_30s": sick(
+        "loader_workers",
+        4,
+        "one worker on each node",
+        Plan(ranks=2, cores=64, workers=1, epochs=2, batches=400),
+        every=30.0,
+        nodes=True,
+    ),
+    # --- hardware
+    "warm_for_a_moment": fine(0, "thermal slowdown of 3 %", replace(BASE, thermal=0.03)),
+    "hot_and_capped": sick(
+        "thermal_throttle power_capped",
+        16,
+        "too hot a tenth of the time, at its power limit most of it",
+        replace(BASE, thermal=0.1, power_cap=0.9, clock=0.7),
+    ),
+    "half_the_lanes_and_starved": sick(
+        "loader_workers pcie_degraded",
+        15,
+        "eight of sixteen lanes are no reason to wait for data",
+        replace(BASE, workers=1, pcie=(8, 16)),
+    ),
+    # --- ends and standstills
+    "killed_in_the_first_epoch": sick(
+        "killed",
+        0,
+        "no epoch has ended: there is no checkpoint to continue from",
+        replace(BASE, stop=100, end="killed"),
+        evidence={"killed": "in epoch 1 of 5"},
+        never="resume=True",
+    ),
+    "killed_in_the_fourth_epoch": sick(
+        "killed", 0, "last.pt is there", replace(BASE, stop=700, end="killed"), arguments={"killed": {"resume": True}}
+    ),
+    "killed_after_it_was_resumed": sick(
+        "killed",
+        0,
+        "in its own first epoch, which is the eleventh",
+        replace(BASE, before=10, stop=100, end="killed"),
+        arguments={"killed": {"resume": True}},
+    ),
+    "hang_of_slow_steps_15s": sick(
+        "stalled",
+        0,
+        "7 s a step, and then nothing for four minutes; scraped by a Prometheus",
+        replace(
+            BASE,
+            forward=2.4,
+            backward=4.4,
+            prep=12.0,
+            epochs=2,
+            batches=34,
+            hang=40,
+            hang_seconds=240.0,
+            end="running",
+        ),
+        every=15.0,
+    ),
+    "one_batch_of_12_s": fine(
+        18, "many boxes, once", replace(BASE, forward=at_batch(500, 12.0, 0.08)), never="many times the usual|stalled"
+    ),
+    "one_batch_of_25_s_without_an_oom": sick(
+        "slow_batch",
+        18,
+        "the GPU takes it, and nobody knows why",
+        replace(BASE, forward=at_batch(500, 25.0, 0.08)),
+        never="out-of-memory errors meanwhile|label assigner ran",
+    ),
+    "clock_set_while_it_starves": sick(
+        "loader_workers",
+        0,
+        "by an hour",
+        replace(BASE, workers=1, batches=120),
+        tamper=jump(130, 3600),
+        notes=("without samples",),
+    ),
+    "nan_of_one_component_15s": sick(
+        "diverged",
+        30,
+        "the loss of masks is NaN from the fourth epoch on (ul#4733)",
+        replace(BASE, epochs=6, nonfinite=lambda at: float(at.batch >= 700), facts={"task": "segment"}),
+        every=15.0,
+    ),
+    # --- learning
+    "loss_that_swings_by_8_percent": fine(
+        30, "after each epoch and back", replace(LEARNING, loss=lambda at: 3.0 + 0.26 * (at.epoch % 2))
+    ),
+    "loss_that_swings_by_16_percent": sick(
+        "loss_unstable",
+        30,
+        "after each epoch and back",
+        replace(LEARNING, loss=lambda at: 3.0 + 0.5 * (at.epoch % 2)),
+    ),
+    "loss_of_a_resumed_run_swings": sick(
+        "loss_unstable",
+        30,
+        "fourteen epochs after the fiftieth: there is no warm-up any more",
+        replace(LEARNING, before=50, epochs=14, loss=lambda at: 3.0 + 0.6 * (at.epoch % 2)),
+    ),
+    "flat_loss_of_a_model_that_learns": fine(0, "mAP rises", replace(FLAT, score=lambda at: 0.3 + 0.01 * at.epoch)),
+    "flat_loss_and_starved": sick(
+        "loader_workers",
+        0,
+        "the loss would fall if more were trained",
+        replace(FLAT, workers=1, score=lambda at: 0.4),
+        never="no longer falls",
+    ),
+    # --- several causes, and none
+    "starved_and_hot": sick(
+        "loader_workers thermal_throttle", 0, "both are true", replace(BASE, workers=1, thermal=0.3)
+    ),
+    "starved_beside_a_notebook": sick(
+        "loader_workers",
+        12,
+        "a notebook holds the second GPU",
+        replace(BASE, workers=1),
+        tamper=held,
+        ranks={"node": ("held_idle",)},
+    ),
+    "starved_and_leaking": sick(
+        "loader_workers host_memory_leak",
+        5,
+        "8 MiB a batch",
+        replace(BASE, workers=1, resident=rising(6 * GIB, 8 * MIB)),
+    ),
+    "healthy_30s": fine(0, "scraped every 30 s", replace(BASE, epochs=8), every=30.0),
+    "healthy_for_20_minutes": fine(0, "long epochs", replace(BASE, epochs=3, batches=1800), every=5.0),
+    "mosaic_closes_once": fine(
+        13, "workers are started anew for one epoch, 12 s", replace(BASE, epochs=6, reforks=(5,), first_wait=12.0)
+    ),
+}
