@@ -41,7 +41,7 @@ class Variant(Case):
 
     Attributes:
         told: verdicts worse than ok of each rank, the worst first; of none of them where that is empty.
-        ranks: the same of a rank (`1`), of a run's (`train/other 0`) or of the node (`node`), where it is another thing.
+        ranks: the same of a rank (`1`), of a run's (`train/other 0`) or of the node (`node`) that is told others.
         row: the row of the field's reports; 0 for a plain verdict.
         evidence: by verdict, a pattern of its evidence or cause.
         fix: by verdict, a pattern of its fix.
