@@ -44,6 +44,7 @@ class RunSignals:
         "the same, counted from the one with which the process began: a resumed run had others before"
     )
     epochs = Signal("epochs asked for")
+    resumable = Signal("1 if there is a checkpoint to continue from: an epoch has ended; 0 if none is known")
     last_batch_age = Signal(
         "seconds since the last batch, or since the epoch began or a validation ended if later, as far as witnessed"
     )
@@ -82,6 +83,7 @@ def settings(v: View) -> Numbers:
         RunSignals.epoch: v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank),
         RunSignals.process_epoch: _process_epoch(v),
         RunSignals.epochs: v.now.last(catalog.TRAIN_EPOCHS, v.run, v.rank),
+        RunSignals.resumable: _resumable(v),
         RunSignals.batch_size: size,
         RunSignals.epoch_images: images,
         RunSignals.epoch_batches: epoch_batches,
@@ -106,6 +108,12 @@ def _process_epoch(v: View) -> float | None:
     done = v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
     return epoch if epoch is None or done is None or not of_epoch else min(epoch, max(ceil(done / of_epoch), 1))
+
+
+def _resumable(v: View) -> float:
+    """By what was saved, which rank 0 alone counts; else by the epoch, which is a later one after a resumption too."""
+    saved = v.now.last(catalog.TRAIN_CHECKPOINTS_TOTAL, v.run, v.rank)
+    return float(bool(saved) or (v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank) or 0.0) > 1)
 
 
 def _flag(text: str) -> float | None:

@@ -225,6 +225,8 @@ TEXTS: Final[dict[str, str]] = {
     "epoch under way": "当前 epoch",
     "the same, counted from the one with which the process began: a resumed run had others before": "同上，从该进程的第一个 epoch 算起：续训的任务此前已有其他 epoch",
     "epochs asked for": "设置的 epoch 数",
+    "1 if there is a checkpoint to continue from: an epoch has ended": "有可以继续的检查点（已有 epoch 结束）时为 1",
+    "0 if none is known": "不知道有时为 0",
     "seconds since the last batch, or since the epoch began or a validation ended if later, as far as witnessed": "距最后一个 batch 的秒数；如果 epoch 开始或验证结束更晚，则从那时算起（在可观测的范围内）",
     "longest batch of the run so far in seconds, data wait included (upper bound of its bucket)": "任务至今最长的 batch（秒），包括等待数据（所在 bucket 的上界）",
     "images in a batch of this rank": "该 rank 一个 batch 的图像数",
