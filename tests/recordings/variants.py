@@ -219,7 +219,7 @@ VARIANTS: dict[str, Variant] = {
         2,
         "5 s at the end of each of the six epochs after the fortieth",
         replace(BASE, before=40, epochs=6, batches=60, validate=2.0, epoch_callback=5.0),
-        evidence={"callback_bound": r"\b[45](\.\d)? s per epoch|\b[45]\d{3} ms per epoch"},
+        evidence={"callback_bound": r"\b[45]\.\d+ s per epoch"},
     ),
     "callback_and_too_few_workers": sick(
         "loader_workers callback_bound",

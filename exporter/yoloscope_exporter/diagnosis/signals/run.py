@@ -33,7 +33,7 @@ class RunSignals:
     validate_share = Signal("share of the rank's whole time so far spent validating")
     checkpoint_share = Signal("share of the rank's whole time so far spent writing checkpoints")
     callbacks_of_run = Signal("share of the rank's whole time so far spent in other people's callbacks")
-    epoch_callback_seconds = Signal("seconds in other people's callbacks per epoch so far")
+    epoch_callback_seconds = Signal("seconds in other people's callbacks for each epoch that is over")
     loader_start_seconds = Signal(
         "typical wait for the first batch of an epoch beyond that for any other, in seconds, the run's first left out: "
         "median, or the mean of all but the longest if that is more; 0 where workers stay"
@@ -116,6 +116,21 @@ def _resumable(v: View) -> float:
     return float(bool(saved) or (v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank) or 0.0) > 1)
 
 
+def _epochs_over(v: View) -> float | None:
+    """Epochs of the process of which batches and callbacks are done, one at least; those begun if that is not known.
+
+    What a callback takes is told when it returns: until then the epoch that it ends is not counted either.
+    """
+    done = v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
+    if done is None or not of_epoch:
+        return _process_epoch(v)
+    over, since = done // of_epoch, _changed(v, catalog.TRAIN_BATCHES_TOTAL)
+    if over and done % of_epoch == 0 and since is not None:
+        over -= not v.long.since(since).increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
+    return max(over, 1.0)
+
+
 def _flag(text: str) -> float | None:
     """A fact that says yes or no; None if it says neither."""
     return {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}.get(text.lower())
@@ -123,14 +138,13 @@ def _flag(text: str) -> float | None:
 
 def shares_of_run(v: View) -> Numbers:
     """Shares of the whole run: a validation fills a short window without meaning anything."""
-    epoch = _process_epoch(v)
     callbacks = v.now.last(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
     seconds, share = first_waits(v)
     if workers_stayed(v):
         seconds, share = (None if value is None else 0.0 for value in (seconds, share))
     return {
         RunSignals.callbacks_of_run: v.about.of_life(training.CALLBACKS_OF_WALL),
-        RunSignals.epoch_callback_seconds: ratio(callbacks, epoch),
+        RunSignals.epoch_callback_seconds: ratio(callbacks, _epochs_over(v)),
         RunSignals.loader_start_seconds: seconds,
         RunSignals.loader_start_share: share,
         RunSignals.validate_share: v.about.of_life(training.VALIDATION),
