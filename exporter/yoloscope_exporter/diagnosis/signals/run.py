@@ -186,7 +186,7 @@ def liveness(v: View) -> Numbers:
     resumed = _entered(v, "train")
     known = [moment for moment in (batch, resumed, _changed(v, catalog.TRAIN_EPOCH)) if moment is not None]
     witnessed = max(_unchanged(window, v) for window in (v.now, v.long))
-    age = min(max(v.now.end - max(known), 0.0), witnessed) if batch is not None else None
+    age = min(max(v.seen - max(known), 0.0), witnessed) if batch is not None else None
     return {
         RunSignals.last_batch_age: age,
         RunSignals.silent_cpus: None if age is None else _own_cpus(v, age),
@@ -204,7 +204,7 @@ def stillness(v: View) -> Numbers:
     moved = [_last_moved(v, metric, least) for metric, least in _MOVES]
     if None in moved:
         return {}
-    still = v.now.end - max(entered, *(moment for moment in moved if moment is not None))
+    still = v.seen - max(entered, *(moment for moment in moved if moment is not None))
     busy = gpu_busy(_last(v, still), v.gpu) if v.gpu and still > 0 else None
     return {RunSignals.still_seconds: 0.0 if (busy or 0.0) >= DEFAULTS.held_idle else max(still, 0.0)}
 
