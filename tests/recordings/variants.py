@@ -872,7 +872,14 @@ VARIANTS: dict[str, Variant] = {
         "gpu_memory_pressure",
         0,
         "batch= counts the images of all ranks",
-        Plan(ranks=4, cores=128, epochs=3, batches=150, peak=77 * GIB, allocated=lambda at: (10 + 50) * GIB),
+        Plan(
+            ranks=4,
+            cores=128,
+            epochs=3,
+            batches=150,
+            peak=77 * GIB,
+            allocated=lambda at: (60 if at.batch % 4 else 10) * GIB,
+        ),
         fix={"gpu_memory_pressure": r"batch=(48|32)\b"},
     ),
     "starved_ranks_on_few_cpus": sick(

@@ -168,12 +168,21 @@ def _waited_first(v: View) -> float | None:
     The median, or the mean of all but the longest if that is more: workers may be started anew in some epochs only. A
     slow loader is waited for with every batch, the first one too: that is left out.
     """
-    points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
-    waits = sorted(later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0)
+    waits = sorted(_first_batch_waits(v))
     if not waits:
         return None
     typical = max(median(waits), fmean(waits[:-1] or waits))
     return max(typical - (v.measure(training.WAIT) or 0.0), 0.0)
+
+
+def _first_batch_waits(v: View) -> Iterator[float]:
+    """The wait of each epoch but the first; where several epochs began between two samples, their mean for each."""
+    epochs = dict(v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank))
+    points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
+    for (before, earlier), (after, later) in pairwise(points):
+        if later > earlier > 0:
+            begun = max(int(epochs.get(after, 0.0) - epochs.get(before, 0.0)), 1)
+            yield from [(later - earlier) / begun] * begun
 
 
 def liveness(v: View) -> Numbers:
