@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,7 +34,7 @@ from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_gpu_seconds, wasted_joules
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.language import CHINESE, finished, translated
-from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.measures.series import Store, Window, period
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
+#: Moments of the last samples, which tell how far apart they usually are.
+RECENT = 10
 #: Seconds for which the history of a run is kept that is told no more: its collector may be down for a while.
 GONE_SECONDS = 300.0
 #: What is lost to a cause, in seconds and in joules.
@@ -99,7 +101,7 @@ class Live:
     _hysteresis: Hysteresis = field(init=False)
     _judged: float = 0.0
     _thinned: float = 0.0
-    _period: float = 1.0
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
     _history: History = field(default_factory=History)
@@ -137,8 +139,7 @@ class Live:
         return any((told.run, told.rank) in gone and told.state in ALIVE for told in self.diagnoses)
 
     def _take(self, now: float, samples: list[catalog.Sample]) -> None:
-        if self.short.last > 0:
-            self._period += 0.2 * (now - self.short.last - self._period)
+        self._times.append(now)
         self.short.add(now, samples)
         if now - self._thinned >= self.history * THIN_SHARE:
             self.long.add(now, samples)
@@ -157,13 +158,15 @@ class Live:
     def _forget(self) -> None:
         self.short, self.long = Store(), Store()
         self._judged = self._thinned = 0.0
+        self._times.clear()
         self._hysteresis.memory.clear()
         self._said.clear()
 
     def _judge(self, now: float) -> None:
         self.short.trim(now - self.window)
-        since = Window(self.short, max(self._judged, now - self.window), now, self._period)
-        short = Window(self.short, now - self.window, now, self._period)
+        usual = period(self._times)  # which one pause, of a clock that was set or a machine that slept, makes no longer
+        since = Window(self.short, max(self._judged, now - self.window), now, usual)
+        short = Window(self.short, now - self.window, now, usual)
         long = Window(self.long, now - self.history, now, self.history * THIN_SHARE)
         everybody = signals.gather([(short, long)], self.faults)
         self._hysteresis.keep((s.run, s.rank) for s in everybody)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Window
 
 
-_STILL = "stalled"
+_STILL, _SLOW = "stalled", "slow_batch"
+#: Seconds after a standstill in which it may become known that it was none: two samples of the long store.
+_KNOWN_LATER = 20.0
 
 
 @dataclass
@@ -36,6 +38,8 @@ class _Rank:
         told: how each verdict was told last.
         stood: how a standstill was told before the one that was told last; None if it was not.
         stands: whether a standstill was told at the last look.
+        moved: when the last one was over, as long as it may still turn out to have been none.
+        slow: whether a slow batch was told at the last look.
         joules: what was drawn for it, by source.
     """
 
@@ -46,18 +50,26 @@ class _Rank:
     joules: dict[str, float] = field(default_factory=dict)
     stood: Verdict | None = None
     stands: bool = False
+    moved: float | None = None
+    slow: bool = False
 
-    def tell(self, verdicts: Collection[Verdict]) -> None:
-        """Remember these verdicts."""
+    def tell(self, verdicts: Collection[Verdict], when: float, *, excused: bool) -> None:
+        """Remember these verdicts; `excused` where the last silence is known to have been no standstill."""
         now = {verdict.name: verdict for verdict in verdicts}
         if _STILL in now and not self.stands:
-            self.stood = self.told.get(_STILL)
-        self.stands = _STILL in now
+            self.stood, self.moved = self.told.get(_STILL), None
+        elif self.stands and _STILL not in now:
+            self.moved = when
+        known = excused or (_SLOW in now and not self.slow)
+        self.stands, self.slow = _STILL in now, _SLOW in now
         self.told |= now
+        if self.moved is not None and known and when - self.moved <= _KNOWN_LATER:
+            self._take_back()
 
-    def take_back(self) -> None:
+    def _take_back(self) -> None:
         """The last standstill was none: what took so long is known now that it is over."""
         self.told.pop(_STILL, None)
+        self.moved = None
         if self.stood:
             self.told[_STILL] = self.stood
 
@@ -74,10 +86,7 @@ class WholeRuns:
         rank = self._ranks.get(key)
         if rank is None or (lives and not rank.lived):  # the first look, or another run under the same name
             rank = self._ranks[key] = _Rank(lives)
-        stood = rank.stands
-        rank.tell(diagnosis.verdicts)
-        if stood and not rank.stands and lifecycle.excused(diagnosis.signals, DEFAULTS):
-            rank.take_back()
+        rank.tell(diagnosis.verdicts, window.end, excused=lifecycle.excused(diagnosis.signals, DEFAULTS))
         if diagnosis.state in WORKING:
             rank.trained += window.seconds
             for verdict in diagnosis.verdicts:
