@@ -31,6 +31,7 @@ from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
+from yoloscope_exporter.diagnosis.time_range import by_all
 from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_gpu_seconds, wasted_joules
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.language import CHINESE, finished, translated
@@ -184,11 +185,21 @@ class Live:
         for diagnosis in told:
             self._whole.note(diagnosis, since)
         self._whole.keep({(diagnosis.run, diagnosis.rank) for diagnosis in told})
+        self._sum_up(Window(self.short, self.short.first, now, usual))
         files = ((one, slow_files.of([short], one.run, one.rank) if one.run else ()) for one in told)
         self.diagnoses = tuple(self._whole.applied(replace(one, slow_files=slowest)) for one, slowest in files)
         self._say(now)
         self._charge(since, [*everybody, alone])
         self._judged = now
+
+    def _sum_up(self, seen: Window) -> None:
+        """Judge runs by all of them that were over before a window was full, as the diagnosis of a range does."""
+        wanted = self._whole.unjudged()
+        found = by_all([seen], wanted, self.limits, self.faults) if wanted else {}
+        for run, rank in wanted:
+            begun = seen.last(catalog.TRAIN_START_TIMESTAMP_SECONDS, run, rank) or 0.0
+            whole = begun >= seen.start - seen.period
+            self._whole.sum_up((run, rank), found.get((run, rank), ()) if whole else ())
 
     def _tell(self, s: Signals, now: float) -> Diagnosis:
         key = (s.run, s.rank)

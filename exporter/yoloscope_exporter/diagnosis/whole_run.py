@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Window
 
 
-_STILL, _SLOW = "stalled", "slow_batch"
+_STILL, _SLOW, _UNKNOWN = "stalled", "slow_batch", "insufficient_data"
 #: Seconds after a standstill in which it may become known that it was none: two samples of the long store.
 _KNOWN_LATER = 20.0
 
@@ -40,6 +40,7 @@ class _Rank:
         stands: whether a standstill was told at the last look.
         moved: when the last one was over, as long as it may still turn out to have been none.
         slow: whether a slow batch was told at the last look.
+        summed: whether it was judged by all of it when it had ended.
         joules: what was drawn for it, by source.
     """
 
@@ -52,6 +53,7 @@ class _Rank:
     stands: bool = False
     moved: float | None = None
     slow: bool = False
+    summed: bool = False
 
     def tell(self, verdicts: Collection[Verdict], when: float, *, excused: bool) -> None:
         """Remember these verdicts; `excused` where the last silence is known to have been no standstill."""
@@ -101,6 +103,20 @@ class WholeRuns:
             return diagnosis
         return replace(diagnosis, whole_run=_verdicts(rank), joules=dict(rank.joules))
 
+    def unjudged(self) -> set[Key]:
+        """Ranks that have ended before anything was known of their speed, and have not been judged by all of it yet."""
+        return {key for key, rank in self._ranks.items() if not (rank.lived or rank.summed) and not _judged(rank)}
+
+    def sum_up(self, key: Key, verdicts: Collection[Verdict]) -> None:
+        """Take in what is found over all of a rank; it holds for the whole of it."""
+        rank = self._ranks[key]
+        rank.summed = True
+        if verdicts:
+            rank.told = {name: verdict for name, verdict in rank.told.items() if rules.BY_NAME[name].event}
+            rank.trained = max(rank.trained, 1.0)
+        for verdict in verdicts:
+            rank.told[verdict.name], rank.held[verdict.name] = verdict, rank.trained
+
     def keep(self, keys: Collection[Key]) -> None:
         """Forget every rank but these."""
         for key in [key for key in self._ranks if key not in keys]:
@@ -114,6 +130,11 @@ def _drawn(diagnosis: Diagnosis, window: Window) -> dict[str, float]:
         for source in catalog.ENERGY_SOURCES
     }
     return {source: joules for source, joules in told.items() if joules is not None}
+
+
+def _judged(rank: _Rank) -> bool:
+    """Whether more than events, or that too little is known, is told of it."""
+    return any(not rules.BY_NAME[one.name].event and one.name != _UNKNOWN for one in _verdicts(rank))
 
 
 def _verdicts(rank: _Rank) -> tuple[Verdict, ...]:
