@@ -347,7 +347,7 @@ TEXTS: Final[dict[str, str]] = {
     "nvidia-smi topo -m": "nvidia-smi topo -m",
     "NCCL_DEBUG=INFO: which transport was chosen": "NCCL_DEBUG=INFO：查看选择了哪种传输方式",
     "The links between the GPUs": "GPU 之间的互连",
-    "not known while ranks on other nodes are not seen, of which one may be late": "看不到其他节点上的 rank 时未知，其中可能有慢的",
+    "not known while ranks are not seen, or scale their images each by itself": "看不到其他 rank，或各 rank 各自缩放图像时未知",
     "The GPU is too hot": "GPU 过热",
     "nvidia-smi -q -d PERFORMANCE,TEMPERATURE": "nvidia-smi -q -d PERFORMANCE,TEMPERATURE",
     "the GPU lowers its clocks to stay within its temperature limit": "GPU 为不超过温度上限而降频",
