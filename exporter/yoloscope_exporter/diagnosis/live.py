@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import rules, signals, slow_files
+from yoloscope_exporter.diagnosis import prediction_totals, rules, signals, slow_files
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -195,11 +195,15 @@ class Live:
     def _sum_up(self, seen: Window) -> None:
         """Judge runs by all of them that were over before a window was full, as the diagnosis of a range does."""
         wanted = self._whole.unjudged()
-        found = by_all([seen], wanted, self.limits, self.faults) if wanted else {}
-        for run, rank in wanted:
-            begun = seen.last(catalog.TRAIN_START_TIMESTAMP_SECONDS, run, rank) or 0.0
-            whole = begun >= seen.start - seen.period
-            self._whole.sum_up((run, rank), found.get((run, rank), ()) if whole else ())
+        if not wanted:
+            return
+        begun = seen.current(catalog.TRAIN_START_TIMESTAMP_SECONDS)
+        whole = {key for key in wanted if begun.get(key, 0.0) >= seen.start - seen.period}
+        predictions = [one for run, _ in wanted if (one := prediction_totals.totals(seen.store, run))]
+        found = by_all([seen], whole, self.limits, self.faults)
+        found |= prediction_totals.verdicts(predictions, self.limits, self.faults)
+        for key in wanted:
+            self._whole.sum_up(key, found.get(key, ()))
 
     def _tell(self, s: Signals, now: float) -> Diagnosis:
         key = (s.run, s.rank)
