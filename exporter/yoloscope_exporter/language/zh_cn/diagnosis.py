@@ -92,6 +92,7 @@ TEXTS: Final[dict[str, str]] = {
     " at {temperature_celsius:.0f} C": "，温度 {temperature_celsius:.0f} C",
     " of {power_limit_watts:.0f} W": "（{power_limit_watts:.0f} W）",
     ", generation {pcie_generation:.0f} of {pcie_generation_max:.0f} under load": "，负载下为第 {pcie_generation:.0f} 代，最高第 {pcie_generation_max:.0f} 代",
+    "the training process prepares its batches itself, and whether it computes or waits is not known yet": "训练进程自己准备 batch，是在计算还是在等待尚不清楚",
     "the loader's workers leave no record": "数据加载 worker 没有留下记录",
     "{compute_share:.0%} of training time computes": "训练时间中计算占 {compute_share:.0%}",
     "{compute_share:.0%} of training time computes, {data_wait_share:.0%} waits for data{busy}{rate}": "训练时间中计算占 {compute_share:.0%}，等待数据占 {data_wait_share:.0%}{busy}{rate}",
