@@ -520,7 +520,7 @@ VARIANTS: dict[str, Variant] = {
         "gpu_memory_leak",
         5,
         "20 MiB a batch, after the tenth epoch",
-        replace(BASE, before=10, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB),
+        replace(BASE, before=10, epochs=8, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB),
     ),
     "oom_that_the_gpu_repeats": sick(
         "oom_retry",

@@ -176,14 +176,22 @@ def _growth(v: View, window: Window) -> Numbers:
 
 
 def _is_higher_than_ever(v: View, window: Window) -> bool:
-    """Whether the processes hold more than at any time before the window: what each epoch gives back does not grow."""
+    """Whether the processes hold more than at any time before the window: what each epoch gives back does not grow.
+
+    Once two epochs are over since the second one began that would have been seen, and what a start takes and gives back
+    counts no more: libraries are read, and the kernel drops their pages later.
+    """
     held: defaultdict[float, float] = defaultdict(float)
+    whole = sum(time >= window.start for time, _ in _epochs_begun(v)) > EPOCHS_TO_GROW
+    since = _grown_in(v).start if whole else v.long.start
     for labels in v.long.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank):
         if labels[2] != "val_worker":
             for time, size in v.long.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, *labels):
                 held[time] += size
     last = [size for time, size in held.items() if time >= window.end - window.seconds / measures.QUARTERS]
-    return min(last, default=0.0) > max((size for time, size in held.items() if time < window.start), default=0.0)
+    return min(last, default=0.0) > max(
+        (size for time, size in held.items() if since <= time < window.start), default=0.0
+    )
 
 
 def _epochs_begun(v: View) -> list[tuple[float, float]]:
