@@ -197,6 +197,13 @@ def counts(name: str, share: float) -> bool:
     return rules.BY_NAME[name].event or share >= (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE)
 
 
+def known_enough(found: list[Verdict]) -> list[Verdict]:
+    """The same without `insufficient_data` where enough was known for a warning."""
+    if not any(rules.BY_NAME[verdict.name].severity in (rules.WARNING, rules.CRITICAL) for verdict in found):
+        return found
+    return [verdict for verdict in found if verdict.name != "insufficient_data"]
+
+
 def _summary(
     history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults, step: float
 ) -> Diagnosis:
@@ -213,8 +220,7 @@ def _summary(
         found.append(
             replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=held)
         )
-    if any(rules.BY_NAME[verdict.name].severity in (rules.WARNING, rules.CRITICAL) for verdict in found):
-        found = [verdict for verdict in found if verdict.name != "insufficient_data"]  # enough was known for that
+    found = known_enough(found)
     whole = [Window(store, store.first, store.last, own) for store, own in nodes]
     if len(found) > 1:  # a short run is mostly beginning, and yet enough may be known of it as a whole
         found = [

@@ -14,7 +14,7 @@ from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.engine import ALIVE, WORKING, Diagnosis, Key, Verdict, worst_first
 from yoloscope_exporter.diagnosis.rules import lifecycle
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
-from yoloscope_exporter.diagnosis.time_range import counts
+from yoloscope_exporter.diagnosis.time_range import counts, known_enough
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -143,7 +143,7 @@ def _verdicts(rank: _Rank) -> tuple[Verdict, ...]:
         share = min(rank.held[name] / rank.trained, 1.0) if rank.trained else 0.0
         if counts(name, share):
             found.append(replace(verdict, share=None if rules.BY_NAME[name].event else share))
-    return worst_first(found)
+    return worst_first(known_enough(found))
 
 
 def energy(diagnoses: Collection[Diagnosis], source: str = "gpu") -> float | None:
