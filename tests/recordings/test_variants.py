@@ -51,6 +51,7 @@ ONCE_CONTRADICTED = {
     "one_wait_of_200_s",
     "short_and_healthy",
     "short_and_starved",
+    "starved_beside_a_notebook",
 }
 
 

@@ -84,12 +84,13 @@ class WholeRuns:
 
     def note(self, diagnosis: Diagnosis, window: Window) -> None:
         """Take in what holds at the end of a window that begins where the one before ended."""
-        key, lives = (diagnosis.run, diagnosis.rank), diagnosis.state in ALIVE
+        key, of_node = (diagnosis.run, diagnosis.rank), not diagnosis.run
+        lives = of_node or diagnosis.state in ALIVE
         rank = self._ranks.get(key)
         if rank is None or (lives and not rank.lived):  # the first look, or another run under the same name
             rank = self._ranks[key] = _Rank(lives)
         rank.tell(diagnosis.verdicts, window.end, excused=lifecycle.excused(diagnosis.signals, DEFAULTS))
-        if diagnosis.state in WORKING:
+        if of_node or diagnosis.state in WORKING:
             rank.trained += window.seconds
             for verdict in diagnosis.verdicts:
                 rank.held[verdict.name] += window.seconds
