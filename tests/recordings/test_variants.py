@@ -46,6 +46,7 @@ ONCE_WRONG = {
 #: Those of which a running exporter said another thing than the range.
 ONCE_CONTRADICTED = {
     "clock_set_while_it_starves",
+    "device_leak_of_a_resumed_run",
     "killed_in_set_up",
     "one_batch_of_25_s_without_an_oom",
     "one_wait_of_200_s",

@@ -10,6 +10,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import memory as measures
+from yoloscope_exporter.measures.series import Window
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.measure import Measure
-    from yoloscope_exporter.measures.series import Window
 
 #: Metrics of the node that these signals are computed from.
 METRICS = (
@@ -211,8 +211,13 @@ def growing(v: View) -> dict[str, str]:
 
 
 def _grown_in(v: View) -> Window:
-    """The long window since the second epoch began, in the first one since buffers are full."""
-    return v.long.since(_second_epoch(v) if _first_epoch_left(v) is None else _warmed_up(v))
+    """The long window since the second epoch began, in the first one since buffers are full.
+
+    To the last sample of it: what was counted is carried on to a window's end, and a long window is sampled rarely.
+    """
+    window = v.long.since(_second_epoch(v) if _first_epoch_left(v) is None else _warmed_up(v))
+    last = next((time for time, _ in window.backwards(catalog.TRAIN_UP, v.run, v.rank)), window.end)
+    return Window(window.store, window.start, last, window.period)
 
 
 def _first_epoch_left(v: View) -> float | None:
