@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: CPUs below which a rank's processes stand still: while they wait for each other they wake up now and then.
 STILL_CORES = 0.05
+#: Epochs between two samples that count one by one: whoever writes a record may say that there were a quintillion.
+MOST_EPOCHS = 1000
 
 
 class RunSignals:
@@ -182,7 +184,7 @@ def _first_batch_waits(v: View) -> Iterator[float]:
     for (before, earlier), (after, later) in pairwise(points):
         if later > earlier > 0:
             begun = max(int(epochs.get(after, 0.0) - epochs.get(before, 0.0)), 1)
-            yield from [(later - earlier) / begun] * begun
+            yield from [(later - earlier) / begun] * min(begun, MOST_EPOCHS)
 
 
 def liveness(v: View) -> Numbers:
