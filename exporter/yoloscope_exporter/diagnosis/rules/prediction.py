@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.advice.prediction import (
+    MAPS,
     fewer_boxes,
     half_precision,
     larger_inference_batch,
     less_between,
+    less_called,
     lighter_source,
     other_format,
     prepared_images,
@@ -27,7 +29,7 @@ _PARTS = (Signals.predict_batch_seconds, Signals.predict_inference_share)
 LIVE = frozenset({"camera", "stream", "screenshot"})
 #: First compute capability with tensor cores (Volta); the GTX 16 cards have 7.5 and none.
 _TENSOR_CORES, _WITHOUT = (7, 0), "GTX 16"
-_STATES = ("predict",)
+_STATES, _VALIDATES = ("predict",), ("validate",)
 
 
 def _is_live(s: Signals) -> bool:
@@ -61,7 +63,8 @@ def _source_evidence(s: Signals, _: Thresholds) -> str:
 def _postprocess_evidence(s: Signals, _: Thresholds) -> str:
     share = s.predict_postprocess_share
     boxes = s.text("; {predict_detections:.0f} boxes per image") if s.has(Signals.predict_detections) else ""
-    settings = ", ".join(f"{name} {s.facts[name]}" for name in ("conf", "max_det") if name in s.facts)
+    known = () if s.facts.get("task") in MAPS else ("conf", "max_det")
+    settings = ", ".join(f"{name} {s.facts[name]}" for name in known if name in s.facts)
     told = text(" ({settings})", settings=settings) if settings else ""
     return text(
         "{share:.0%} of the time goes into postprocessing: {per_batch}{boxes}{told}; {inference}",
@@ -92,6 +95,16 @@ def _own_evidence(s: Signals, _: Thresholds) -> str:
         "{share:.0%} of the time lies between batches, mostly {part}: {per_batch}; {inference}",
         share=share,
         part=part,
+        per_batch=_per_batch(s, share),
+        inference=_inference(s),
+    )
+
+
+def _called_evidence(s: Signals, _: Thresholds) -> str:
+    share = s.predict_own_share
+    return text(
+        "{share:.0%} of the time goes into other callbacks: {per_batch}; {inference}",
+        share=share,
         per_batch=_per_batch(s, share),
         inference=_inference(s),
     )
@@ -232,12 +245,14 @@ RULES = (
         when=lambda s, t: s.predict_postprocess_share >= t.predict_part_share,
         thresholds=("predict_part_share",),
         evidence=_postprocess_evidence,
-        cause="non-maximum suppression compares all boxes above `conf` with each other, masks are made for each, and "
-        "the images of a tensor are copied back to the host",
+        cause="non-maximum suppression compares all boxes above `conf` with each other, masks are made for each, maps "
+        "of classes or depths are scaled to the image's own size, and the images of a tensor are copied back to the "
+        "host",
         verify="the last line of a prediction: Speed: ... ms postprocess per image",
         fix=fewer_boxes,
         states=_STATES,
-        remedy="a higher `conf`, a lower `max_det`, only the `classes` that you need; no tensors as images",
+        remedy="a higher `conf`, a lower `max_det`, only the `classes` that you need; smaller images where results are "
+        "maps; no tensors as images",
         slows=True,
     ),
     Rule(
@@ -258,6 +273,26 @@ RULES = (
         fix=less_between,
         states=_STATES,
         remedy="do it in a thread or process of its own, `save=False`, `show=False`, several images in one call",
+        slows=True,
+    ),
+    Rule(
+        name="validate_callback_bound",
+        title="Callbacks take a large part of the validation",
+        severity=WARNING,
+        requires="phase `callbacks` of a validation on its own: what others do at the begin and the end of a batch",
+        confused_with={
+            "callback_bound": "that is told of trainings, whose validations' callbacks are among its own",
+            "source": "the wait for the loader begins when the last callback of a batch has returned",
+        },
+        needs=(*_PARTS, Signals.predict_own_share),
+        when=lambda s, t: s.predict_own_share >= t.predict_part_share,
+        thresholds=("predict_part_share",),
+        evidence=_called_evidence,
+        cause="a logger's or your own callback does its work while the validation waits for it",
+        verify="py-spy record --pid <pid> --duration 30 --output callbacks.svg: what the main thread does",
+        fix=less_called,
+        states=_VALIDATES,
+        remedy="a callback that does less, once at `on_val_end`, or in a thread",
         slows=True,
     ),
     Rule(
