@@ -1,7 +1,5 @@
 """Evidence, causes and fixes of the diagnosis, and what the stacks of a run that hangs say."""
 
-# ruff: noqa: RUF001, E501 - Chinese texts use Chinese punctuation; a text is a line
-
 from __future__ import annotations
 
 from typing import Final
@@ -699,8 +697,6 @@ TEXTS: Final[dict[str, str]] = {
     "look whether every rank was started": "查看是否每个 rank 都已启动",
     "MASTER_ADDR, MASTER_PORT and firewalls": "检查 MASTER_ADDR、MASTER_PORT 和防火墙",
     "yoloscope stacks RUN says what it does": "yoloscope stacks RUN 显示它在做什么",
-    "`detach()` what is kept, release it in `on_train_batch_end`": "对要保留的张量调用 `detach()`，在 `on_train_batch_end` 中释放",
-    "by the phase in which it is slow: its loader, its PCIe link, its GPU": "看它慢在哪个阶段：loader、PCIe 链路或 GPU",
     "the log's line 'Using N dataloader workers'; python -c \"import os; print(os.cpu_count())\"": "看日志中的 'Using N dataloader workers'；python -c \"import os; print(os.cpu_count())\"",
     'python -c "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"; nvidia-smi': 'python -c "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"；nvidia-smi',
     "look at its GPU: clocks, throttling, another process on it": "检查它的 GPU：频率、降频、是否有其他进程",

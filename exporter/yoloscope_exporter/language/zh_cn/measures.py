@@ -1,7 +1,5 @@
 """Measures: what each quantity is called, and what it says."""
 
-# ruff: noqa: RUF001, E501 - Chinese texts use Chinese punctuation; a text is a line
-
 from __future__ import annotations
 
 from typing import Final

@@ -1,10 +1,13 @@
-"""Simplified Chinese. Arguments of Ultralytics, names of labels, verdicts and commands stay as they are typed."""
+"""The dashboards; only `dashboards` reads it. Words that mean something else there are translated here once more."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _COMMON: Final = {
+    "Panels": "面板",
+    "Panel": "面板",
+    "Shows": "含义",
     "**Normal:** ": "**正常：**",
     "**Otherwise:** ": "**否则：**",
     "n/a": "不适用",
@@ -386,7 +389,6 @@ _RUN: Final = {
     "Orange slows the run, magenta has stopped it. The dashboard DDP ranks tells the ranks apart.": (
         "橙色表示任务被拖慢，品红表示已失败。“DDP 各 rank”仪表盘区分各 rank。"
     ),
-    "Owner": "归属",
     "Partition": "分区",
     "Pod": "Pod",
     "Slurm job": "Slurm 作业",
