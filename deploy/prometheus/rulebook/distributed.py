@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures import ranks
+from yoloscope_exporter.measures.formula import last
+from yoloscope_exporter.measures.promql import render
 from yoloscope_exporter.measures.training import EXPOSED
 
-from .model import INFO, NO_FLAPPING, OF_RANK, OF_RUN, RANK, RUN, WARNING, Alert, measured, series
+from . import records
+from .model import ALL, INFO, NO_FLAPPING, OF_RANK, OF_RUN, RANK, RUN, WARNING, Alert, measured, series
 from .records import DATA_WAIT, ENOUGH_TRAINING, LAG, TRAINING, alive
+
+#: What a rank takes longer for a batch, and what of it the others wait for in their steps, in seconds.
+_BEHIND = render(ranks.behind(last(records.OWN)), ALL)
+_WAITED_FOR = render(ranks.waited_for(last(records.EXPOSED), last(records.PAUSED)), ALL)
 
 STRAGGLER_RANK = Alert(
     name="StragglerRank",
-    expr=(f"{LAG} >= @lag@\nand on ({RUN}) {TRAINING} >= @training_share@"),
+    expr=(
+        f"{LAG} >= @lag@\n"
+        f"and on ({RANK}) ({_WAITED_FOR}) >= @lag_covered@ * ({_BEHIND})\n"
+        f"and on ({RUN}) {TRAINING} >= @training_share@"
+    ),
     labels=OF_RANK,
     severity=WARNING,
     hold="10m",
@@ -25,10 +37,10 @@ STRAGGLER_RANK = Alert(
     fix="Its data wait is larger: as many workers there as elsewhere, data on a local disk. Its forward or "
     "backward is larger: throttling (GpuThermalSlowdown), another process on its GPU, a slower kind of GPU. One "
     "bad node: leave it out (device=, the scheduler's exclude list).",
-    meaning="Step time per batch without the wait for peers, against the mean of the run's other ranks. Only where "
-    "the hooks can split backward into work and waiting (DDP).",
-    verify="'Comparison of ranks' on the dashboard DDP ranks: the straggler has the most own time and waits "
-    "least for "
+    meaning="Step time per batch without the wait for peers, against the mean of the run's other ranks. At least "
+    "@lag_covered%@ of what it takes longer is seen as a longer wait of the others in their steps: a rank that "
+    "validates alone does not alert. Only where the hooks can split backward into work and waiting (DDP).",
+    verify="'Comparison of ranks' on the dashboard DDP ranks: the straggler has the most own time and waits least for "
     "its peers.",
     silence="Ranks on different kinds of GPU.",
 )
