@@ -653,7 +653,7 @@ TEXTS: Final[dict[str, str]] = {
     "`batch=8` to `32` with files or video (`stream=True`), several images in one call, `format=engine`": "文件或视频用 `batch=8` 至 `32`（`stream=True`），一次调用传入多张图像，`format=engine`",
     "the GPU's own utilization, beside the share of the time that the model has": "GPU 自身的利用率，以及模型所占的时间",
     "half precision is a fact of its own": "半精度另有其结论",
-    "`half=True`, or an export with it": "`half=True`，或带它导出",
+    "`half=True`, or an export with it": "`half=True`，或导出时加上它",
     "the card's compute capability and the precision of the loaded model": "显卡的计算能力和所加载模型的精度",
     "an export (`format=engine` on NVIDIA GPUs, `openvino` or `onnx` on CPUs), a smaller `imgsz`": "导出（NVIDIA GPU 用 `format=engine`，CPU 用 `openvino` 或 `onnx`）、更小的 `imgsz`",
     "the model's share of the time is the largest, and every other part below its limit": "模型占的时间最多，且其他各部分都低于各自的上限",

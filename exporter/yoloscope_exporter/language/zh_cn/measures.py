@@ -179,7 +179,7 @@ TEXTS: Final[dict[str, str]] = {
     "Load per CPU": "每 CPU 负载",
     "Five-minute load average over the node's CPUs.": "五分钟平均负载除以节点 CPU 数。",
     "Stopped by the CPU quota": "被 CPU 限额暂停",
-    "Share of the CPU quota's periods in which it was used up and the run's cgroup stopped.": "CPU 限额的周期中，配额用尽、该训练任务 cgroup 被暂停的周期占比。",
+    "Share of the CPU quota's periods in which it was used up and the run's cgroup stopped.": "CPU 限额的周期中，限额用尽、该训练任务 cgroup 被暂停的周期占比。",
     "Own time for a batch": "每个 batch 的自身时间",
     "Mean time of a batch on this rank, the wait for other ranks left out.": "该 rank 每个 batch 的平均时间，不含等待其他 rank。",
     "Own time of the other ranks": "其他 rank 的自身时间",
