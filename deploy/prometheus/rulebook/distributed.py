@@ -32,11 +32,11 @@ STRAGGLER_RANK = Alert(
     dashboard="yoloscope-ranks",
     fixed_by=("straggler",),
     summary="this rank needs {{ $value | humanizePercentage }} longer per batch than the others",
-    what="Without waiting for its peers, the rank takes {{ $value | humanizePercentage }} longer per batch than "
-    "the mean of the others; all others wait for it in every step.",
-    fix="Its data wait is larger: as many workers there as elsewhere, data on a local disk. Its forward or "
-    "backward is larger: throttling (GpuThermalSlowdown), another process on its GPU, a slower kind of GPU. One "
-    "bad node: leave it out (device=, the scheduler's exclude list).",
+    what="Without waiting for its peers, the rank takes {{ $value | humanizePercentage }} longer per batch than the "
+    "mean of the others; all others wait for it in every step.",
+    fix="Its data wait is larger: as many workers there as elsewhere, data on a local disk. Its forward or backward is "
+    "larger: throttling (GpuThermalSlowdown), another process on its GPU, a slower kind of GPU. One bad node: leave it "
+    "out (device=, the scheduler's exclude list).",
     meaning="Step time per batch without the wait for peers, against the mean of the run's other ranks. At least "
     "@lag_covered%@ of what it takes longer is seen as a longer wait of the others in their steps: a rank that "
     "validates alone does not alert. Only where the hooks can split backward into work and waiting (DDP).",
@@ -62,10 +62,10 @@ RANKS_MISSING = Alert(
     summary="only {{ $value }} of {{ $labels.world_size }} ranks report",
     what="{{ $value }} of {{ $labels.world_size }} ranks are seen; data wait and failures of the others go unnoticed.",
     fix="Start with `yoloscope run -- yolo detect train device=0,1 ...`, which reaches every rank; "
-    "yoloscope_hooks.attach reaches them from Ultralytics 8.4.140 on. A node without exporter, or with "
-    "another YOLOSCOPE_DIR, hides its ranks as well.",
-    meaning="Living ranks against the world size that they themselves state, while all that report are training. "
-    "What dead ranks stated does not count: a run may be resumed with fewer.",
+    "yoloscope_hooks.attach reaches them from Ultralytics 8.4.140 on. A node without exporter, or with another "
+    "YOLOSCOPE_DIR, hides its ranks as well.",
+    meaning="Living ranks against the world size that they themselves state, while all that report are training. What "
+    "dead ranks stated does not count: a run may be resumed with fewer.",
     verify="`ls /dev/shm/yoloscope/*` on each node: one record per rank.",
     silence="Ranks on nodes that are not monitored.",
 )
@@ -88,10 +88,10 @@ COMMUNICATION_BOUND = Alert(
     what="The rank waits for its peers' gradients {{ $value | humanizePercentage }} of the training time.",
     fix="Larger batches per rank (batch), accumulation (nbs), fewer GPUs, or a faster link: NVLink or InfiniBand "
     "instead of TCP (NCCL_DEBUG=INFO names it).",
-    meaning="The part of backward after the rank's own last gradient, over all time in training phases; also on "
-    "the rank that waits least, for nobody. Not while a rank waits for data: then the others wait for it.",
-    verify="'Waiting for peers, by rank' on the dashboard DDP ranks: equal on all ranks means communication, "
-    "one rank without it is the straggler.",
+    meaning="The part of backward after the rank's own last gradient, over all time in training phases; also on the "
+    "rank that waits least, for nobody. Not while a rank waits for data: then the others wait for it.",
+    verify="'Waiting for peers, by rank' on the dashboard DDP ranks: equal on all ranks means communication, one rank "
+    "without it is the straggler.",
     silence="Not needed: nobody is notified, it is on the dashboards only.",
 )
 

@@ -66,17 +66,17 @@ GPU_FAULTY = Alert(
     dashboard="yoloscope-node",
     named=True,
     summary="the GPU is faulty: {{ $labels.fault }}",
-    what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}): memory, NVLink, firmware or the bus. "
-    "What runs on this GPU is lost or wrong.",
+    what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}): memory, NVLink, firmware or the bus. What "
+    "runs on this GPU is lost or wrong.",
     fix=f"{_DRAIN}, then reset the GPU (nvidia-smi --gpu-reset) or reboot; if it comes back, reseat or replace the "
     "board. Weights saved since may be damaged: go back to the checkpoint before.",
-    meaning="Xid 48 and 95 are uncorrectable memory errors, 64 a failed row remapping, 62, 119 and 120 the GPU's "
-    "own firmware, 74 NVLink, 79 fallen off the bus; those of applications (13, 31, 43) do not alert. Or the "
-    "count of uncorrectable ECC errors grew within an hour (old ones do not count); or the spare rows of a bank "
-    "are used up, @retired_pages@ pages retired, or the SRAM's threshold exceeded, the limits at which NVIDIA "
-    "replaces a board; or the driver gets no answer from it. A warning is what a reset mends: Xid 94, of which one "
-    "process has died, a row that is replaced at the reset, a fault of the NVLink fabric, or that the driver "
-    "asks for a recovery action (1 a reset, 2 and 7 a reboot, 3 and 4 to drain the GPU first).",
+    meaning="Xid 48 and 95 are uncorrectable memory errors, 64 a failed row remapping, 62, 119 and 120 the GPU's own "
+    "firmware, 74 NVLink, 79 fallen off the bus; those of applications (13, 31, 43) do not alert. Or the count of "
+    "uncorrectable ECC errors grew within an hour (old ones do not count); or the spare rows of a bank are used up, "
+    "@retired_pages@ pages retired, or the SRAM's threshold exceeded, the limits at which NVIDIA replaces a board; or "
+    "the driver gets no answer from it. A warning is what a reset mends: Xid 94, of which one process has died, a row "
+    "that is replaced at the reset, a fault of the NVLink fabric, or that the driver asks for a recovery action (1 a "
+    "reset, 2 and 7 a reboot, 3 and 4 to drain the GPU first).",
     verify="`dmesg -T | grep -i xid`; `nvidia-smi -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT`; NVIDIA's Xid catalogue.",
     silence="The node is drained already.",
 )
@@ -98,9 +98,9 @@ GPU_NEEDS_RESET = replace(
     ),
     severity=WARNING,
     summary="the GPU needs a reset: {{ $labels.fault }}",
-    what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}). A bad row of memory is in use until "
-    "the GPU is reset; at Xid 94 the one process that met it has failed, the others go on; a fault of the NVLink "
-    "fabric slows down or ends what runs on several GPUs.",
+    what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}). A bad row of memory is in use until the "
+    "GPU is reset; at Xid 94 the one process that met it has failed, the others go on; a fault of the NVLink fabric "
+    "slows down or ends what runs on several GPUs.",
     fix="Restart the training that failed (resume=True). When the GPU is free: nvidia-smi --gpu-reset, or reboot.",
 )
 
@@ -121,9 +121,9 @@ GPU_THERMAL_SLOWDOWN = Alert(
     "because it is too hot. Every rank of the run waits for it.",
     fix="Cooling: fans, dust, blocked vents, the room. Until then a lower power limit keeps the clocks steady "
     "(nvidia-smi --power-limit=WATTS), or train elsewhere (device=).",
-    meaning="Thermal slowdown by software or hardware, as in the verdict thermal_throttle. Hardware's slowdown "
-    "whose reason is the power brake is GpuPowerBrake; the power limit, ordinary under load, does not alert. "
-    "Within @margin@ °C of the slowdown it is for the dashboards.",
+    meaning="Thermal slowdown by software or hardware, as in the verdict thermal_throttle. Hardware's slowdown whose "
+    "reason is the power brake is GpuPowerBrake; the power limit, ordinary under load, does not alert. Within @margin@ "
+    "°C of the slowdown it is for the dashboards.",
     verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`.",
     silence="Work on the cooling.",
 )
@@ -141,8 +141,8 @@ GPU_POWER_BRAKE = Alert(
     fixed_by=("power_brake",),
     summary="GPU slowed down by a power brake {{ $value | humanizePercentage }} of the time",
     what="The node's power supply asked the GPU to slow down {{ $value | humanizePercentage }} of the time.",
-    fix="Check the node's power supplies and cables (ipmitool sdr), spread the load, or set a power limit "
-    "(nvidia-smi --power-limit=WATTS).",
+    fix="Check the node's power supplies and cables (ipmitool sdr), spread the load, or set a power limit (nvidia-smi "
+    "--power-limit=WATTS).",
     meaning="The external power brake signal of the board.",
     verify="`nvidia-smi -q -d PERFORMANCE`; the BMC's event log.",
     silence="Work on the power supply.",
@@ -154,8 +154,8 @@ GPU_NEARLY_TOO_HOT = replace(
     severity=INFO,
     why_hold="a peak passes",
     summary="{{ $value }} °C below the temperature at which it slows down",
-    what="For ten minutes the GPU has been within {{ $value }} °C of the temperature at which the hardware halves "
-    "its clocks.",
+    what="For ten minutes the GPU has been within {{ $value }} °C of the temperature at which the hardware halves its "
+    "clocks.",
 )
 
 GPU_NVLINK_ERRORS = Alert(
@@ -173,8 +173,8 @@ GPU_NVLINK_ERRORS = Alert(
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
     summary="NVLink errors ({{ $labels.kind }}: {{ $value | humanize }})",
-    what="The GPU's NVLinks report {{ $labels.kind }} errors, {{ $value | humanize }} of them (crc per second, "
-    "others in five minutes); all ranks slow down with the link.",
+    what="The GPU's NVLinks report {{ $labels.kind }} errors, {{ $value | humanize }} of them (crc per second, others "
+    "in five minutes); all ranks slow down with the link.",
     fix="Reset the GPU, reseat the board or the bridge; leave it out of multi-GPU runs (device=) until then.",
     meaning="CRC errors above what DCGM allows, or replays and recoveries that repeat.",
     verify="`nvidia-smi nvlink --errorcounters`.",
@@ -195,8 +195,8 @@ GPU_MISSING = Alert(
     summary="{{ $value }} GPUs fewer than before",
     what="The node shows {{ $value }} GPUs fewer than at some time in the last six hours.",
     fix=f"{_DRAIN}, reboot; if the GPU stays away, reseat it. `lspci | grep -i nvidia` tells bus from driver.",
-    meaning="GPUs (and MIG instances) seen now against the most in six hours, while the exporter answers. It ends "
-    "by itself six hours later, for GPUs that were taken out on purpose.",
+    meaning="GPUs (and MIG instances) seen now against the most in six hours, while the exporter answers. It ends by "
+    "itself six hours later, for GPUs that were taken out on purpose.",
     verify="`nvidia-smi -L`; `dmesg -T | grep -i -e xid -e nvrm`.",
     silence="GPUs were taken out, or MIG was changed.",
 )
@@ -215,10 +215,9 @@ GPU_PCIE_LINK_DEGRADED = Alert(
     dashboard="yoloscope-node",
     fixed_by=("pcie_degraded",),
     summary="PCIe link at {{ $value | humanizePercentage }} of its width or generation under load",
-    what="Under load the GPU's PCIe link runs at {{ $value | humanizePercentage }} of the lanes or the generation "
-    "it "
+    what="Under load the GPU's PCIe link runs at {{ $value | humanizePercentage }} of the lanes or the generation it "
     "could have: batches reach the GPU more slowly.",
-    fix=("Reseat the board or the riser, check the slot and the BIOS (bifurcation). Until then another GPU: device=."),
+    fix="Reseat the board or the riser, check the slot and the BIOS (bifurcation). Until then another GPU: device=.",
     meaning="Only while the GPU is busy: an idle GPU slows its link to save power.",
     verify="`nvidia-smi -q | grep -A 12 'GPU Link Info'`; `lspci -vv | grep -i lnksta`.",
     silence="A slot known to be narrower.",

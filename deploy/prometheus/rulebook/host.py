@@ -21,11 +21,10 @@ DISK_ALMOST_FULL = Alert(
     why_hold="temporary files come and go",
     dashboard="yoloscope-node",
     summary="{{ $labels.mountpoint }} has {{ $value | humanizePercentage }} left",
-    what="{{ $value | humanizePercentage }} of {{ $labels.mountpoint }} is free; a checkpoint that cannot be "
-    "written "
+    what="{{ $value | humanizePercentage }} of {{ $labels.mountpoint }} is free; a checkpoint that cannot be written "
     "ends the training.",
-    fix="Remove old runs, and the *.npy files of cache=disk in the data set; save_period=-1 keeps last.pt and "
-    "best.pt only; project= on another disk.",
+    fix="Remove old runs, and the *.npy files of cache=disk in the data set; save_period=-1 keeps last.pt and best.pt "
+    "only; project= on another disk.",
     meaning="Space left for ordinary users. Below @disk_critical%@ it is critical.",
     verify="`df -h`; `du -xsh runs/* | sort -h | tail`.",
     silence="The disk holds a data set only, which is complete.",
@@ -65,10 +64,10 @@ HOST_CPU_SATURATED = Alert(
     dashboard="yoloscope-node",
     fixed_by=("cpu_oversubscribed", "cpu_contended"),
     summary="{{ $value | humanize }} tasks per CPU want to run",
-    what="{{ $value | humanize }} tasks per CPU run or wait for a CPU or a disk during a training run: its "
-    "loader workers take turns.",
-    fix="OMP_NUM_THREADS=1 and cv2.setNumThreads(0) first; then fewer workers (all runs of the node together "
-    "no more than its CPUs); end what else runs there.",
+    what="{{ $value | humanize }} tasks per CPU run or wait for a CPU or a disk during a training run: its loader "
+    "workers take turns.",
+    fix="OMP_NUM_THREADS=1 and cv2.setNumThreads(0) first; then fewer workers (all runs of the node together no more "
+    "than its CPUs); end what else runs there.",
     meaning="Five-minute load average over CPUs. Load counts tasks that wait for storage as well.",
     verify="`vmstat 5`: the first column against the number of CPUs; `top`.",
     silence="A shared machine that is always so.",

@@ -56,15 +56,15 @@ TRAINING_STALLED = Alert(
     summary="no batch for {{ $value | humanizeDuration }} though it is training",
     what="The last batch ended {{ $value | humanizeDuration }} ago and the process lives: it hangs, and holds its "
     "GPUs.",
-    fix="See where it stands (`yoloscope stacks RUN` on its node). In the loader: workers=0 or OMP_NUM_THREADS=1 "
-    "for a deadlock, a network file system that does not answer for I/O. In a collective: the rank whose phase "
-    "differs has the fault; restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
-    meaning="Every rank says it is in training, and the diagnosis calls it stalled: no batch for @stall_factor@ "
-    "times as long as the longest so far, and @stall_seconds@ s. Whatever the diagnosis says, a silence of "
-    "@stall_most_seconds@ s is one. Validation, checkpoints and setup do not count, and a callback after an "
-    "epoch's last batch has @stall_most_seconds@ s.",
-    verify="`yoloscope top` shows the phase of each rank; `nvidia-smi` shows 100 % at low power in a hung "
-    "collective, 0 % in a hung loader.",
+    fix="See where it stands (`yoloscope stacks RUN` on its node). In the loader: workers=0 or OMP_NUM_THREADS=1 for a "
+    "deadlock, a network file system that does not answer for I/O. In a collective: the rank whose phase differs has "
+    "the fault; restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
+    meaning="Every rank says it is in training, and the diagnosis calls it stalled: no batch for @stall_factor@ times "
+    "as long as the longest so far, and @stall_seconds@ s. Whatever the diagnosis says, a silence of "
+    "@stall_most_seconds@ s is one. Validation, checkpoints and setup do not count, and a callback after an epoch's "
+    "last batch has @stall_most_seconds@ s.",
+    verify="`yoloscope top` shows the phase of each rank; `nvidia-smi` shows 100 % at low power in a hung collective, "
+    "0 % in a hung loader.",
     silence="Somebody has stopped the process in a debugger.",
 )
 
@@ -80,7 +80,7 @@ TRAINING_STUCK = Alert(
     dashboard="yoloscope-run",
     fixed_by=("setup_slow",),
     summary="no training batch for {{ $value | humanizeDuration }}",
-    what=("The process lives, and has been in setup, validation or a checkpoint for {{ $value | humanizeDuration }}."),
+    what="The process lives, and has been in setup, validation or a checkpoint for {{ $value | humanizeDuration }}.",
     fix="In setup: scanning or caching a large data set; cache=disk and a data set cached once beforehand. In "
     "validation: a smaller validation set, val=False with val at the end, or larger batches. In a checkpoint: the "
     "storage hangs (df, mount).",
@@ -101,15 +101,14 @@ TRAINING_KILLED = Alert(
     fixed_by=("killed",),
     summary="training killed ({{ $value }} ranks)",
     what="{{ $value }} processes of the run exited without a final state: a signal, the kernel, the scheduler, a "
-    "crash. "
-    "The other ranks wait for them and will not go on.",
+    "crash. The other ranks wait for them and will not go on.",
     fix="Out of memory (CgroupOomKill, journalctl -k): fewer workers, cache=disk. Time limit or preemption: the "
     "scheduler's log. Then resume=True goes on from last.pt. Cancelled by hand: nothing to do.",
-    meaning="The process dropped the lock on its record without writing an end. Its last epoch, phase and memory "
-    "stay readable for an hour, and so long the alert fires, unless the run goes on: resumed, here or on another "
-    "node. Ultralytics before 8.4.130 leaves no end when it crashes either.",
-    verify="`yoloscope report --black-box RUN` on the node, or of the folder of its results; "
-    "`journalctl -k | grep -i -e killed -e oom`.",
+    meaning="The process dropped the lock on its record without writing an end. Its last epoch, phase and memory stay "
+    "readable for an hour, and so long the alert fires, unless the run goes on: resumed, here or on another node. "
+    "Ultralytics before 8.4.130 leaves no end when it crashes either.",
+    verify="`yoloscope report --black-box RUN` on the node, or of the folder of its results; `journalctl -k | grep -i "
+    "-e killed -e oom`.",
     silence="Ending many runs by hand.",
 )
 
@@ -125,8 +124,8 @@ TRAINING_FAILED = Alert(
     fixed_by=("failed",),
     summary="training failed with an exception ({{ $value }} ranks)",
     what="{{ $value }} processes of the run ended with an exception.",
-    fix="Read the traceback. CUDA out of memory: a smaller batch. A data set error: check data=. "
-    "DataLoader worker killed: fewer workers, more shared memory. resume=True goes on from last.pt.",
+    fix="Read the traceback. CUDA out of memory: a smaller batch. A data set error: check data=. DataLoader worker "
+    "killed: fewer workers, more shared memory. resume=True goes on from last.pt.",
     meaning="Ultralytics ended with an exception; Ctrl-C is one. It fires while the run is shown (15 minutes).",
     verify="The trainer's output; 'Loss' on the dashboard Training run before the end.",
     silence="Interactive work.",
@@ -154,15 +153,15 @@ TRAINING_VANISHED = Alert(
     why_keep="after five minutes there is nothing left to compare with",
     dashboard="yoloscope-fleet",
     summary="run vanished without a final state ({{ $value }} ranks)",
-    what="{{ $value }} ranks that were running five minutes ago are gone, and left neither an end nor a killed "
-    "state, though the exporter answers: its record was removed.",
-    fix="The record directory was emptied (a reboot, a cleaned /dev/shm, a restarted container) or is not shared "
-    "any more: YOLOSCOPE_DIR must be one volume for trainer and exporter. If the training is gone, resume=True.",
+    what="{{ $value }} ranks that were running five minutes ago are gone, and left neither an end nor a killed state, "
+    "though the exporter answers: its record was removed.",
+    fix="The record directory was emptied (a reboot, a cleaned /dev/shm, a restarted container) or is not shared any "
+    "more: YOLOSCOPE_DIR must be one volume for trainer and exporter. If the training is gone, resume=True.",
     meaning="Ranks that trained and were gone at a later scrape, without a state finished, failed or killed in "
-    "between, however short it was shown. A run that has started anew since, on this node or another, with fewer "
-    "ranks or not, has not vanished.",
-    verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node. `yoloscope report --black-box` of the "
-    "folder of its results tells a reboot.",
+    "between, however short it was shown. A run that has started anew since, on this node or another, with fewer ranks "
+    "or not, has not vanished.",
+    verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node. `yoloscope report --black-box` of the folder of "
+    "its results tells a reboot.",
     silence="Re-deploying the exporter with another directory.",
 )
 
@@ -178,12 +177,12 @@ LOSS_NOT_FINITE = Alert(
     dashboard="yoloscope-run",
     fixed_by=("diverged",),
     summary="the loss is NaN or infinite",
-    what="About {{ $value | humanize }} batches in ten minutes had a NaN or infinite loss. From here on the run "
-    "learns nothing.",
-    fix="A smaller lr0, more warmup_epochs, amp=False once to see whether precision is the cause, and check "
-    "the labels of the last batches. Then start again from a checkpoint from before (resume=True).",
-    meaning="Counted in the hooks, per batch. Ultralytics 8.3.213 and newer goes back to last.pt by itself at the "
-    "end of the epoch, at most three times: train_nan_recoveries_total counts that.",
+    what="About {{ $value | humanize }} batches in ten minutes had a NaN or infinite loss. From here on the run learns "
+    "nothing.",
+    fix="A smaller lr0, more warmup_epochs, amp=False once to see whether precision is the cause, and check the labels "
+    "of the last batches. Then start again from a checkpoint from before (resume=True).",
+    meaning="Counted in the hooks, per batch. Ultralytics 8.3.213 and newer goes back to last.pt by itself at the end "
+    "of the epoch, at most three times: train_nan_recoveries_total counts that.",
     verify="'Loss' on the dashboard Training run, by component; results.csv.",
     silence="A run that recovered by itself.",
 )
@@ -206,8 +205,8 @@ CHECKPOINT_STALE = Alert(
     why_hold="the epoch that just ended may be being saved",
     dashboard="yoloscope-run",
     summary="{{ $value }} epochs in an hour and no checkpoint",
-    what="{{ $value }} epochs have passed in the last hour and none was saved, though the run did save before: a "
-    "death now loses them.",
+    what="{{ $value }} epochs have passed in the last hour and none was saved, though the run did save before: a death "
+    "now loses them.",
     fix="Look whether the disk of the project folder is full or read-only, and whether a callback turned save off; "
     "save=True, save_period=1.",
     meaning="Ultralytics saves last.pt after each epoch. A run with save=False has never saved and does not alert.",

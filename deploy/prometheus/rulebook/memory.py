@@ -72,11 +72,10 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
     what="PyTorch has reserved {{ $value | humanizePercentage }} of the device: one larger batch (crowded images, "
     "multi_scale) and the training fails.",
     fix="A smaller batch; `yoloscope diagnose` says which one, and with which nbs and weight_decay the optimizer's "
-    "steps stay as they are. Or a smaller imgsz, amp=True, multi_scale=False. On one GPU batch=-1 measures what "
-    "fits.",
+    "steps stay as they are. Or a smaller imgsz, amp=True, multi_scale=False. On one GPU batch=-1 measures what fits.",
     meaning="The most that PyTorch's allocator reserved, over the memory of the device.",
-    verify="'Device memory by user' on the dashboard GPU memory; 'Peak in each epoch' on the dashboard GPU "
-    "memory: growing over epochs means a leak.",
+    verify="'Device memory by user' on the dashboard GPU memory; 'Peak in each epoch' on the dashboard GPU memory: "
+    "growing over epochs means a leak.",
     silence="A run known to fit exactly.",
 )
 
@@ -90,13 +89,13 @@ CUDA_ALLOC_RETRIES = Alert(
     dashboard="yoloscope-memory",
     fixed_by=("oom_retry", "gpu_memory_pressure"),
     summary="CUDA allocations keep failing and being tried again",
-    what="{{ $value | humanize }} allocations in five minutes failed, flushed PyTorch's cache and were tried "
-    "again; each costs a synchronisation of the GPU, and the next step is an out-of-memory error.",
+    what="{{ $value | humanize }} allocations in five minutes failed, flushed PyTorch's cache and were tried again; "
+    "each costs a synchronisation of the GPU, and the next step is an out-of-memory error.",
     fix="A smaller batch (half of it, if accumulation is to make up for it), multi_scale=False, or "
     "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True against fragmentation.",
     meaning="The allocator's own count of retries grew in each five minutes for ten minutes.",
-    verify="'Retries and out of memory' on the dashboard GPU memory; 'Step time, quantiles' on the dashboard "
-    "Training run jumps with each.",
+    verify="'Retries and out of memory' on the dashboard GPU memory; 'Step time, quantiles' on the dashboard Training "
+    "run jumps with each.",
     silence="A run that ends within the hour.",
 )
 
@@ -115,12 +114,12 @@ CUDA_OUT_OF_MEMORY = Alert(
     dashboard="yoloscope-memory",
     fixed_by=("oom_retry",),
     summary="CUDA ran out of memory",
-    what="The allocator reported about {{ $value | humanize }} out-of-memory errors in ten minutes and the batch "
-    "was not reduced: the training failed, or computes targets on the CPU, hundreds of times slower.",
-    fix="A smaller batch (`yoloscope diagnose` says which one, and what keeps the optimizer's steps), a smaller "
-    "imgsz, amp=True; end other processes on the GPU (nvidia-smi).",
-    meaning="Ultralytics halves the batch by itself in the first epoch of a single-process training; anywhere else "
-    "an out-of-memory error is final or slow. Where it halved the batch, this is a warning.",
+    what="The allocator reported about {{ $value | humanize }} out-of-memory errors in ten minutes and the batch was "
+    "not reduced: the training failed, or computes targets on the CPU, hundreds of times slower.",
+    fix="A smaller batch (`yoloscope diagnose` says which one, and what keeps the optimizer's steps), a smaller imgsz, "
+    "amp=True; end other processes on the GPU (nvidia-smi).",
+    meaning="Ultralytics halves the batch by itself in the first epoch of a single-process training; anywhere else an "
+    "out-of-memory error is final or slow. Where it halved the batch, this is a warning.",
     verify="The traceback in the trainer's output; `nvidia-smi` for other processes.",
     silence="Searching for the largest batch on purpose.",
 )
@@ -137,10 +136,10 @@ OOM_BATCH_REDUCED = Alert(
     dashboard="yoloscope-memory",
     fixed_by=("oom_retry",),
     summary="Ultralytics halved the batch after running out of memory",
-    what="The training goes on, about {{ $value | humanize }} times with half the batch: slower than it was asked "
-    "to be, and with other results.",
-    fix="Start with the batch it was halved to, which fits; batch=-1 measures one. Accumulation makes up for half "
-    "the batch as long as batch x accumulated batches stays at nbs. Other processes on the GPU take memory as well "
+    what="The training goes on, about {{ $value | humanize }} times with half the batch: slower than it was asked to "
+    "be, and with other results.",
+    fix="Start with the batch it was halved to, which fits; batch=-1 measures one. Accumulation makes up for half the "
+    "batch as long as batch x accumulated batches stays at nbs. Other processes on the GPU take memory as well "
     "(nvidia-smi).",
     meaning="Ultralytics catches the error in the first epoch, at most three times, and rebuilds the loader.",
     verify="'Batch' on the dashboard Training run is smaller than the batch argument.",
@@ -161,11 +160,11 @@ GPU_MEMORY_FRAGMENTED = Alert(
     dashboard="yoloscope-memory",
     fixed_by=("gpu_memory_pressure",),
     summary="{{ $value | humanizePercentage }} of the GPU's memory is reserved but fragmented and unusable",
-    what="PyTorch reserved {{ $value | humanizePercentage }} of the device more than it ever used at once, and "
-    "little is left: the next large block may not fit.",
-    fix=("PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, and multi_scale=False, which makes blocks of every size."),
-    meaning="Reserved less the peak of what was allocated: blocks that differ in size leave holes. What batches "
-    "free after each step is not counted, it is used again.",
+    what="PyTorch reserved {{ $value | humanizePercentage }} of the device more than it ever used at once, and little "
+    "is left: the next large block may not fit.",
+    fix="PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, and multi_scale=False, which makes blocks of every size.",
+    meaning="Reserved less the peak of what was allocated: blocks that differ in size leave holes. What batches free "
+    "after each step is not counted, it is used again.",
     verify="'Reserved but unused, by rank' on the dashboard GPU memory; `torch.cuda.memory_summary()`.",
     silence="A run that is stable at this level.",
 )
@@ -205,17 +204,16 @@ GPU_MEMORY_LEAK = Alert(
     fixed_by=("gpu_memory_leak",),
     every=SLOW,
     summary="GPU memory grows and is full in {{ $value | humanizeDuration }}",
-    what="What is allocated even between batches grows steadily; at this rate the training runs "
-    "out of memory in {{ $value | humanizeDuration }}.",
-    fix="A callback or custom loss that keeps tensors: store numbers (loss.item()), not tensors. Until then "
-    "a smaller batch delays it; resume=True goes on from the last checkpoint.",
-    meaning="Valleys, four of them, rising in all by what the table says and not flattening: of five minutes each, "
-    "of fifteen or of sixty, so that what grows once in an epoch of up to an hour is seen. In the first epoch "
-    "caches may fill: there it is told, after five minutes, only if memory does not last for the epoch. "
-    "multi_scale moves the peaks, not the valleys. What is left is free device memory and what PyTorch holds in "
-    "reserve.",
-    verify="'Peak in each epoch' on the dashboard GPU memory: a staircase. `torch.cuda.memory._dump_snapshot()` "
-    "names the line.",
+    what="What is allocated even between batches grows steadily; at this rate the training runs out of memory in {{ "
+    "$value | humanizeDuration }}.",
+    fix="A callback or custom loss that keeps tensors: store numbers (loss.item()), not tensors. Until then a smaller "
+    "batch delays it; resume=True goes on from the last checkpoint.",
+    meaning="Valleys, four of them, rising in all by what the table says and not flattening: of five minutes each, of "
+    "fifteen or of sixty, so that what grows once in an epoch of up to an hour is seen. In the first epoch caches may "
+    "fill: there it is told, after five minutes, only if memory does not last for the epoch. multi_scale moves the "
+    "peaks, not the valleys. What is left is free device memory and what PyTorch holds in reserve.",
+    verify="'Peak in each epoch' on the dashboard GPU memory: a staircase. `torch.cuda.memory._dump_snapshot()` names "
+    "the line.",
     silence="A run that ends before the memory does.",
 )
 
@@ -229,12 +227,12 @@ SHM_NEARLY_FULL = Alert(
     dashboard="yoloscope-node",
     fixed_by=("worker_died",),
     summary="/dev/shm is {{ $value | humanizePercentage }} full",
-    what="/dev/shm is {{ $value | humanizePercentage }} full. Loader workers hand batches over through it; when it "
-    "is full they die with a bus error.",
-    fix="More shared memory (docker --shm-size, an emptyDir with medium Memory, mount -o remount,size=), fewer "
-    "workers or a smaller batch. Remove what ended runs left: ls -la /dev/shm.",
-    meaning="The fullest of the node's /dev/shm and of those that its trainings see: containers have others. "
-    "Into these the exporter can look only as root or as the training's user.",
+    what="/dev/shm is {{ $value | humanizePercentage }} full. Loader workers hand batches over through it; when it is "
+    "full they die with a bus error.",
+    fix="More shared memory (docker --shm-size, an emptyDir with medium Memory, mount -o remount,size=), fewer workers "
+    "or a smaller batch. Remove what ended runs left: ls -la /dev/shm.",
+    meaning="The fullest of the node's /dev/shm and of those that its trainings see: containers have others. Into "
+    "these the exporter can look only as root or as the training's user.",
     verify="`df -h /dev/shm` in the container of the training.",
     silence="It is used by something else on purpose.",
 )
@@ -254,12 +252,12 @@ HOST_MEMORY_PRESSURE = Alert(
     dashboard="yoloscope-node",
     fixed_by=("host_memory_leak",),
     summary="host memory {{ $value | humanizePercentage }} used, or tasks wait for it",
-    what="{{ $value | humanizePercentage }} of the node's memory is in use, or all its tasks stood waiting for "
-    "memory more than @memory_stall%@ of the time. The kernel will kill the largest process: the training.",
-    fix="cache=disk instead of cache=ram, fewer workers (each holds its own buffers), a smaller batch; "
-    "or fewer runs on the node.",
-    meaning="Total less available, so the page cache does not count as used; or the kernel's own measure of "
-    "waiting (PSI, memory full).",
+    what="{{ $value | humanizePercentage }} of the node's memory is in use, or all its tasks stood waiting for memory "
+    "more than @memory_stall%@ of the time. The kernel will kill the largest process: the training.",
+    fix="cache=disk instead of cache=ram, fewer workers (each holds its own buffers), a smaller batch; or fewer runs "
+    "on the node.",
+    meaning="Total less available, so the page cache does not count as used; or the kernel's own measure of waiting "
+    "(PSI, memory full).",
     verify="`free -h`; `cat /proc/pressure/memory`; 'Memory' on the dashboard Node.",
     silence="A node that is full by design.",
 )
@@ -293,14 +291,12 @@ HOST_MEMORY_RUNNING_OUT = Alert(
     every=SLOW,
     summary="host memory will run out in {{ $value | humanizeDuration }}",
     what="The node's available memory falls steadily; at this rate it is gone in {{ $value | humanizeDuration }}.",
-    fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of "
-    "them, cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
-    "checkpoint.",
-    meaning="The highest available memory of four stretches, falling and not flattening, while a run is alive: of "
-    "five minutes each, of fifteen or of sixty, so that what grows once in an epoch is seen. In the set-up and the "
-    "first epoch of a run caches may fill: there it is told only if the processes of runs that are past it grow by "
-    "at least half of the fall; or if memory does not last for the epoch, after five minutes in which the buffers "
-    "were full.",
+    fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of them, "
+    "cache=False. The main process: a callback that keeps results. resume=True goes on from the last checkpoint.",
+    meaning="The highest available memory of four stretches, falling and not flattening, while a run is alive: of five "
+    "minutes each, of fifteen or of sixty, so that what grows once in an epoch is seen. In the set-up and the first "
+    "epoch of a run caches may fill: there it is told only if the processes of runs that are past it grow by at least "
+    "half of the fall; or if memory does not last for the epoch, after five minutes in which the buffers were full.",
     verify="'Host memory of the run' on the dashboard GPU memory; `ps aux --sort=-rss | head`.",
     silence="The run ends sooner.",
 )
@@ -321,13 +317,13 @@ CONTAINER_MEMORY_RUNNING_OUT = Alert(
     fixed_by=("host_memory_leak",),
     every=SLOW,
     summary="the container's memory limit is reached in {{ $value | humanizeDuration }}",
-    what="What the run's container uses grows steadily; at this rate it is at its memory limit in "
-    "{{ $value | humanizeDuration }}, and the kernel kills one of its processes.",
-    fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of "
-    "them, cache=False. The main process: a callback that keeps results. A higher limit (docker --memory, "
+    what="What the run's container uses grows steadily; at this rate it is at its memory limit in {{ $value | "
+    "humanizeDuration }}, and the kernel kills one of its processes.",
+    fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of them, "
+    "cache=False. The main process: a callback that keeps results. A higher limit (docker --memory, "
     "resources.limits.memory, sbatch --mem) delays it.",
-    meaning="The same as for HostMemoryRunningOut, of the memory of the run's cgroup without the page cache that "
-    "can be dropped; files in /dev/shm and other tmpfs count.",
+    meaning="The same as for HostMemoryRunningOut, of the memory of the run's cgroup without the page cache that can "
+    "be dropped; files in /dev/shm and other tmpfs count.",
     verify="'Host memory of the run' on the dashboard GPU memory; `cat /sys/fs/cgroup/memory.stat` in the container.",
     silence="The run ends sooner.",
 )
@@ -346,8 +342,8 @@ CGROUP_OOM_KILL = Alert(
     summary="the kernel killed a process of the run for lack of memory",
     what="About {{ $value | humanize }} processes of the run's container were killed by the kernel in ten minutes "
     "because its memory limit was reached.",
-    fix="cache=disk or cache=False instead of cache=ram, fewer workers, or a higher limit (docker "
-    "--memory, resources.limits.memory, sbatch --mem). Shared memory counts against the limit too.",
+    fix="cache=disk or cache=False instead of cache=ram, fewer workers, or a higher limit (docker --memory, "
+    "resources.limits.memory, sbatch --mem). Shared memory counts against the limit too.",
     meaning="The cgroup's own count. A killed worker usually takes the training along, a killed trainer leaves no "
     "traceback.",
     verify="`cat /sys/fs/cgroup/memory.events` in the container; `journalctl -k | grep -i oom`.",

@@ -43,12 +43,12 @@ EXPORTER_DOWN = Alert(
     dashboard="yoloscope-fleet",
     every=SLOW,
     summary="exporter does not answer (up = {{ $value }})",
-    what="Prometheus has not been able to read the node's exporter for five minutes (up = {{ $value }}): nothing "
-    "on this node is noticed. Runs continue and lose no counts.",
-    fix="systemctl restart yoloscope, or look at its pod; if the whole node is gone, so are its runs: "
-    "resume=True elsewhere.",
-    meaning="Scrapes fail of a target that once answered as yoloscope, or of one at the same port of the same job: "
-    "the exporter, the node or the network between them. It ends when the target is no longer scraped.",
+    what="Prometheus has not been able to read the node's exporter for five minutes (up = {{ $value }}): nothing on "
+    "this node is noticed. Runs continue and lose no counts.",
+    fix="systemctl restart yoloscope, or look at its pod; if the whole node is gone, so are its runs: resume=True "
+    "elsewhere.",
+    meaning="Scrapes fail of a target that once answered as yoloscope, or of one at the same port of the same job: the "
+    "exporter, the node or the network between them. It ends when the target is no longer scraped.",
     verify="`curl -s NODE:9911/-/ready`; `journalctl -u yoloscope -n 50`.",
     silence="The node is being maintained.",
 )
@@ -63,11 +63,11 @@ EXPORTERS_ABSENT = Alert(
     dashboard="yoloscope-fleet",
     every=SLOW,
     summary="Prometheus scrapes no yoloscope exporter at all",
-    what="Nothing that Prometheus scrapes answers as yoloscope (absent = {{ $value }}): every other alert is "
-    "silent for that reason.",
+    what="Nothing that Prometheus scrapes answers as yoloscope (absent = {{ $value }}): every other alert is silent "
+    "for that reason.",
     fix="Check the files in targets/ (exporter*.yml), the PodMonitor's labels, the port and the path.",
-    meaning="No target publishes yoloscope_build_info, and none that ever did is scraped still, "
-    "whatever the job is called. One that is scraped and does not answer is ExporterDown.",
+    meaning="No target publishes yoloscope_build_info, and none that ever did is scraped still, whatever the job is "
+    "called. One that is scraped and does not answer is ExporterDown.",
     verify="Prometheus, Status, Targets.",
     silence="There is no cluster yet.",
 )
@@ -83,8 +83,7 @@ COLLECTOR_FAILING = Alert(
     summary="collector {{ $labels.collector }} fails (up = {{ $value }})",
     what="The collector {{ $labels.collector }} worked and has failed for ten minutes (up = {{ $value }}); what it "
     "measures is absent from dashboards and alerts. For gpu: the driver does not answer.",
-    fix="See the exporter's log, which names the error once (journalctl -u yoloscope). gpu: nvidia-smi must work "
-    "for "
+    fix="See the exporter's log, which names the error once (journalctl -u yoloscope). gpu: nvidia-smi must work for "
     "the exporter's user. A source that is not wanted: --no-collector.{{ $labels.collector }}.",
     meaning="A collector whose source never existed here (no GPU) does not alert.",
     verify="`curl -s NODE:9911/metrics | grep collector_`.",
@@ -119,8 +118,8 @@ HOOKS_FAILING = Alert(
     why_keep=STAY_VISIBLE,
     dashboard="yoloscope-run",
     summary="yoloscope's hooks caught errors of their own",
-    what="About {{ $value | humanize }} errors were caught inside yoloscope's callbacks. The training is not "
-    "affected; the part that fails turns itself off, and its figures end.",
+    what="About {{ $value | humanize }} errors were caught inside yoloscope's callbacks. The training is not affected; "
+    "the part that fails turns itself off, and its figures end.",
     fix="Send us the one warning in the trainer's output, with the version of Ultralytics. YOLOSCOPE=off trains "
     "without hooks.",
     meaning="A hook never raises into the trainer; what it catches is counted here.",
@@ -138,8 +137,8 @@ HOOKS_EXPENSIVE = Alert(
     dashboard="yoloscope-run",
     summary="yoloscope's hooks take {{ $value | humanizePercentage }} of the training's time",
     what="The callbacks take {{ $value | humanizePercentage }} of wall time, where a thousandth is meant.",
-    fix="Steps far below a millisecond, or a CPU without time: OMP_NUM_THREADS=1, fewer workers. YOLOSCOPE=off "
-    "trains without hooks.",
+    fix="Steps far below a millisecond, or a CPU without time: OMP_NUM_THREADS=1, fewer workers. YOLOSCOPE=off trains "
+    "without hooks.",
     meaning="Seconds spent inside the hooks per second, as they measure themselves.",
     verify="'Cost of the hooks' on the dashboard Node.",
     silence="The cost is acceptable.",
@@ -162,12 +161,12 @@ RECORDS_REFUSED = Alert(
     why_hold="a file may be replaced meanwhile",
     dashboard="yoloscope-node",
     summary="records of {{ $labels.user }} are refused: {{ $labels.reason }}",
-    what="Of {{ $labels.user }}'s records {{ $value }} were refused in 15 minutes ({{ $labels.reason }}): what is "
-    "in them is not shown. Other users' trainings are.",
-    fix="The exporter's log names files and reasons (journalctl -u yoloscope). unreadable: the training's umask, "
-    "chmod 755 of the directory. owner: somebody has made a directory of another user's name: remove it. runs, "
-    "files, series, time: more than one user may have; see who it is, and what for. Anything else: the files are "
-    "no records of this version, or somebody tries what they can do.",
+    what="Of {{ $labels.user }}'s records {{ $value }} were refused in 15 minutes ({{ $labels.reason }}): what is in "
+    "them is not shown. Other users' trainings are.",
+    fix="The exporter's log names files and reasons (journalctl -u yoloscope). unreadable: the training's umask, chmod "
+    "755 of the directory. owner: somebody has made a directory of another user's name: remove it. runs, files, "
+    "series, time: more than one user may have; see who it is, and what for. Anything else: the files are no records "
+    "of this version, or somebody tries what they can do.",
     meaning="Reads, records and directories that were refused, by reason and by whose they are (docs/scale.md, "
     "SECURITY.md).",
     verify="`curl -s NODE:9911/metrics | grep records_refused`; `yoloscope check` on the node.",

@@ -40,15 +40,15 @@ GPU_UTILIZATION_DROP = Alert(
     dashboard="yoloscope-run",
     fixed_by=SLOWNESS,
     summary="GPU utilization dropped to {{ $value | humanizePercentage }}",
-    what="While training, the GPU is busy {{ $value | humanizePercentage }} of the time: less than @drop_to%@ of "
-    "the run's usual level.",
+    what="While training, the GPU is busy {{ $value | humanizePercentage }} of the time: less than @drop_to%@ of the "
+    "run's usual level.",
     fix=f"If DataBound fires too: {_FEED[0].lower()}{_FEED[1:]} Otherwise look at the throttling alerts and at "
     "other processes on this GPU (nvidia-smi), and whether imgsz or multi_scale changed.",
-    meaning="The GPU does less work per second of training than the median of the last hour. Validation, "
-    "checkpoints and start-up are left out, and the level is the run's own: a small model that never filled the "
-    "GPU does not alert.",
-    verify="`yoloscope diagnose` names the cause. 'Step anatomy' on the dashboard Training run shows what takes "
-    "longer than before; `nvidia-smi dmon -s pucv` shows throttling.",
+    meaning="The GPU does less work per second of training than the median of the last hour. Validation, checkpoints "
+    "and start-up are left out, and the level is the run's own: a small model that never filled the GPU does not "
+    "alert.",
+    verify="`yoloscope diagnose` names the cause. 'Step anatomy' on the dashboard Training run shows what takes longer "
+    "than before; `nvidia-smi dmon -s pucv` shows throttling.",
     silence="The drop is wanted, for example while storage is being moved.",
 )
 
@@ -90,14 +90,13 @@ GPU_HELD_IDLE = Alert(
     dashboard="yoloscope-fleet",
     fixed_by=("setup_slow", "stalled"),
     summary="GPU held for an hour or more and idle",
-    what="A living run has held the GPU without using it; the utilization of the last five minutes is "
-    "{{ $value | humanizePercentage }}.",
-    fix="See 'State' on the dashboard Training run. In setup: the data set is scanned or cached; use cache=disk, "
-    "or cache it "
-    "once beforehand. In train: see TrainingStalled. Forgotten: end it (`kill`, `scancel`).",
-    meaning="The process lives and names this GPU as its own, and the GPU is busy less than @held_idle%@ of the "
-    "time. An hour with more than @mostly_validating%@ of validation, much of it the CPU's work, is left out. "
-    "After two hours the same alert is critical.",
+    what="A living run has held the GPU without using it; the utilization of the last five minutes is {{ $value | "
+    "humanizePercentage }}.",
+    fix="See 'State' on the dashboard Training run. In setup: the data set is scanned or cached; use cache=disk, or "
+    "cache it once beforehand. In train: see TrainingStalled. Forgotten: end it (`kill`, `scancel`).",
+    meaning="The process lives and names this GPU as its own, and the GPU is busy less than @held_idle%@ of the time. "
+    "An hour with more than @mostly_validating%@ of validation, much of it the CPU's work, is left out. After two "
+    "hours the same alert is critical.",
     verify="`nvidia-smi` shows 0 %; `py-spy dump --pid PID` shows where the process stands.",
     silence="An interactive session that may hold its GPU.",
 )
@@ -125,15 +124,15 @@ GPU_UTILIZATION_SWINGING = Alert(
     dashboard="yoloscope-run",
     fixed_by=SLOWNESS,
     summary="GPU swings between busy and idle: idle {{ $value | humanizePercentage }} of the time",
-    what="While training, the GPU is below 10 % for {{ $value | humanizePercentage }} of the time and above 70 % "
-    "for much of the rest: it works in bursts, between which it waits.",
+    what="While training, the GPU is below 10 % for {{ $value | humanizePercentage }} of the time and above 70 % for "
+    "much of the rest: it works in bursts, between which it waits.",
     fix=f"{_FEED} If one loader worker is late each time ('Batch preparation by worker' on the dashboard Data "
     "pipeline), pin threads: OMP_NUM_THREADS=1. "
     "Retries after a failed allocation (CudaAllocRetries; 'Retries' on the dashboard GPU memory) stop the GPU "
     "each time: a smaller "
     "batch, multi_scale=False.",
-    meaning="From the driver's own samples, as fine as it gives them. The time in which the run was not training "
-    "is subtracted from the idle share in full.",
+    meaning="From the driver's own samples, as fine as it gives them. The time in which the run was not training is "
+    "subtracted from the idle share in full.",
     verify="'Utilization samples above 85 %' on the dashboard Node: far from 0 % and from 100 %.",
     silence="The run is limited by storage on purpose.",
 )
@@ -150,15 +149,14 @@ GPU_STANDS_STILL = Alert(
     dashboard="yoloscope-data",
     fixed_by=SLOWNESS,
     summary="GPU keeps stopping for five seconds and more while training",
-    what="In {{ $value }} of the last 40 evaluations the GPU had done nothing at all since the scrape before, "
-    "though the run was training and no epoch began.",
+    what="In {{ $value }} of the last 40 evaluations the GPU had done nothing at all since the scrape before, though "
+    "the run was training and no epoch began.",
     fix="Something blocks every so often: data on a network file system (copy it to a local disk), a "
     "logger that uploads in the training loop, swap. " + _FEED,
-    meaning="Counted from the busy-seconds counter, so nothing between two scrapes is lost: the counter stood "
-    "still over a whole scrape interval.",
-    verify="'Waiting for a batch' on the dashboard Data pipeline has a second band of seconds; `yoloscope top` "
-    "shows the phase "
-    "in which the run waits.",
+    meaning="Counted from the busy-seconds counter, so nothing between two scrapes is lost: the counter stood still "
+    "over a whole scrape interval.",
+    verify="'Waiting for a batch' on the dashboard Data pipeline has a second band of seconds; `yoloscope top` shows "
+    "the phase in which the run waits.",
     silence="A run that shares its storage with a backup for an hour.",
 )
 
@@ -178,14 +176,13 @@ GPU_UTILIZATION_UNEVEN = Alert(
     dashboard="yoloscope-ranks",
     fixed_by=("straggler",),
     summary="one GPU of the run lags behind the others at {{ $value | humanizePercentage }}",
-    what="This GPU is busy {{ $value | humanizePercentage }} of the training time, less than @uneven%@ of the "
-    "busiest GPU of the same run. The others look busy because they wait for it inside their kernels.",
-    fix="This rank is the one that holds the run back: give its node as many workers as the others, "
-    "the data on a local disk, and look for another process on its CPUs or its GPU.",
-    meaning="Utilization while training, compared between the ranks of one run. In synchronous training all ranks "
-    "take the same number of steps, so the idle one is late with something the others have done.",
-    verify="`nvidia-smi`: the waiting ranks show 100 % at low power, this one little of both. 'Comparison of "
-    "ranks' on "
+    what="This GPU is busy {{ $value | humanizePercentage }} of the training time, less than @uneven%@ of the busiest "
+    "GPU of the same run. The others look busy because they wait for it inside their kernels.",
+    fix="This rank is the one that holds the run back: give its node as many workers as the others, the data on a "
+    "local disk, and look for another process on its CPUs or its GPU.",
+    meaning="Utilization while training, compared between the ranks of one run. In synchronous training all ranks take "
+    "the same number of steps, so the idle one is late with something the others have done.",
+    verify="`nvidia-smi`: the waiting ranks show 100 % at low power, this one little of both. 'Comparison of ranks' on "
     "the dashboard DDP ranks has them side by side.",
     silence="Ranks on different kinds of GPU.",
 )
@@ -204,9 +201,9 @@ THROUGHPUT_REGRESSION = Alert(
     every=DAILY,
     summary="throughput fell to {{ $value | humanizePercentage }} of the run's own level",
     what="Images per second of training are {{ $value | humanizePercentage }} of the median of the last day.",
-    fix="Compare data wait and step time with yesterday's. Data wait grew: more workers, cache=ram, a local disk. "
-    "Step time grew: throttling, another process on the GPU, a batch halved after running out of memory (set "
-    "batch to what fits).",
+    fix="Compare data wait and step time with yesterday's. Data wait grew: more workers, cache=ram, a local disk. Step "
+    "time grew: throttling, another process on the GPU, a batch halved after running out of memory (set batch to what "
+    "fits).",
     meaning="Images over the time spent in training phases, all ranks together: validation and checkpoints do not "
     "count, however often they come.",
     verify="`yoloscope report RUN` draws both over the whole run.",
