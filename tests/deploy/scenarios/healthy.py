@@ -367,6 +367,15 @@ def one_rank_is_late_between_steps(w: World) -> None:
         w.train(*parts, rank=str(rank), ranks=4, gpu=str(rank))
 
 
+def rank_0_is_late_and_validates_alone(w: World) -> None:
+    """Older Ultralytics: for its validation, half a minute of each five, the others wait in their next step."""
+    w.host(gpus=4)
+    for rank in range(4):
+        aside = Part(0.5, busy=0, batches=False) if rank else Part(0.5, "validate", busy=0.5)
+        steps = Part(4.5, exposed=0.163) if rank else Part(4.5, slow=1.2)
+        w.train(*[steps, aside] * 18, rank=str(rank), ranks=4, gpu=str(rank), epoch_minutes=5)
+
+
 def ranks_not_split(w: World) -> None:
     """Hooks that cannot split the backward pass: one rank waits for data for some minutes, the others inside it."""
     w.host(gpus=4)
@@ -522,6 +531,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     two_clusters,
     ranks_differ_a_little,
     one_rank_is_late_between_steps,
+    rank_0_is_late_and_validates_alone,
     ranks_not_split,
     trains_a_fifth_of_the_time,
     the_first_minutes_are_easy,
