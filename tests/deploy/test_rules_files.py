@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import yaml
 from yoloscope_exporter.diagnosis.rules import BY_NAME
 from yoloscope_exporter.language import CHINESE, ENGLISH, LANGUAGES, say
 
-from deploy.prometheus import generate
+from deploy.prometheus import generate, rulebook
 from deploy.prometheus.rulebook import ALERTS
 from deploy.prometheus.runbooks import SECTIONS
 from deploy.prometheus.texts import in_language
@@ -39,6 +41,13 @@ def _promtool(*arguments: object) -> None:
         [require_binary("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_alert_is_left_out() -> None:
+    """Each that is written is in its category's list."""
+    files = [import_module(f"{rulebook.__name__}.{found.name}") for found in iter_modules(rulebook.__path__)]
+    written = [value for file in files for value in vars(file).values() if isinstance(value, rulebook.Alert)]
+    assert [alert.name for alert in written if alert not in ALERTS] == []
 
 
 def test_committed_files_are_current() -> None:
