@@ -750,6 +750,9 @@ TEXTS: Final[dict[str, str]] = {
     "callbacks and printing": "回调和打印",
     "loading models": "加载模型",
     "make the model once, before the loop, and call it for every image": "在循环之前只创建一次模型，然后对每张图像调用它",
+    "{share:.0%} of the time goes into other callbacks: {per_batch}": "{share:.0%} 的时间用于其他回调：{per_batch}",
+    "a logger's or your own callback does its work while the validation waits for it": "日志工具或自己的回调在工作，验证在等它",
+    "let the callback hand its work to a thread, or do it once, at on_val_end": "让回调把工作交给线程，或在 on_val_end 一次完成",
     "callbacks that hand their work to a thread": "回调函数把工作交给线程",
     "verbose=False prints nothing": "verbose=False 不打印",
     "pass tensors (BCHW, RGB, 0 to 1) that threads of your own prepare meanwhile": "传入由自己的线程同时准备好的张量（BCHW、RGB、0 到 1）",
@@ -781,5 +784,6 @@ TEXTS: Final[dict[str, str]] = {
     "nothing is judged of validations and of exports": "不判断验证和导出",
     "it has ended, after too few batches to judge, or before anybody looked": "它已结束：batch 太少，无法判断，或在有人查看之前就已结束",
     " ({share:.0%} of the time)": "（占 {share:.0%} 的时间）",
+    "Callbacks take a large part of the validation": "回调占用验证的很大一部分时间",
     "The batch is too small to fill the GPU": "batch 太小，未能充分利用 GPU",
 }
