@@ -27,10 +27,10 @@ def test_the_page_is_what_commands_print(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == commands.files()[path]
 
 
-@pytest.mark.parametrize("suffix", commands.LANGUAGES)
-def test_the_page_has_every_command(suffix: str) -> None:
+@pytest.mark.parametrize("language", commands.PAGES)
+def test_the_page_has_every_command(language: str) -> None:
     """With its options; and the codes that a help names stand in the table above."""
-    page = commands.page(suffix)
+    page = commands.page(language)
     assert [line.removeprefix("## ") for line in page.splitlines() if line[3:] in COMMANDS] == list(COMMANDS)
     table = page.partition("```")[0]
     for name in ("diagnose", "report --gate", "check", "stacks", "notify --check", "bundle --check", "tune", "run"):

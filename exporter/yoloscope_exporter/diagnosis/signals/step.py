@@ -11,7 +11,7 @@ from yoloscope_exporter.diagnosis.signals.run import first_waits
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
 from yoloscope_exporter.measures import training
-from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.measures.training import PAUSES, STEP_PHASES
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
@@ -49,8 +49,6 @@ class StepSignals:
     goodput = Signal("share of the window's wall time spent in forward, backward and optimizer")
 
 
-#: Phases of a training that are no part of its steps, in which ranks may wait for one that is in them.
-PAUSES = ("validate", "checkpoint")
 #: All of a step that is measured and is no computing.
 _PARTS = (training.DATA_WAIT, training.COPY, training.PREPROCESS, training.CALLBACKS, training.EXPOSED)
 
