@@ -218,6 +218,7 @@ ODD_WEB = {
     "passwords removed": "http_server_config: {headers: {X-Frame-Options: deny}}\n",
 }
 FILES = ("--config.file", "--web.config.file", "--diagnosis.thresholds")
+REFUSED, RELOADED = "configuration not reloaded", "configuration reloaded"
 PASSWORD = "Basic " + base64.b64encode(b"ada:secret").decode()
 
 
@@ -231,16 +232,23 @@ class Guarded:
 
     def refuses(self, file: Path, content: str) -> str:
         """Put `content` in place of a file and reread all; what the log says of it. Then the file is as before."""
+        said = self._reread(file, content, REFUSED, *[RELOADED] * (file == self.web))  # the settings are good then
+        self._reread(file, self._good[file], RELOADED)
+        return said[REFUSED]
+
+    def _reread(self, file: Path, content: str, *parts: str) -> dict[str, str]:
+        """Put it there and have all reread; the lines of the log with `parts`, which are all: it is over then."""
         self._put(file, content)
         self.child.send_signal(signal.SIGHUP)
         assert get(f"{self.url}/metrics")[0] == 401
         assert get(f"{self.url}/metrics", Authorization=PASSWORD)[0] == 200
-        said = self._line("not reloaded")
-        self._put(file, self._good[file])
-        self.child.send_signal(signal.SIGHUP)
-        self._line("configuration reloaded")
-        assert get(f"{self.url}/metrics")[0] == 401
-        assert get(f"{self.url}/metrics", Authorization=PASSWORD)[0] == 200
+        said: dict[str, str] = {}
+        while len(said) < len(parts):
+            line = self.child.stderr.readline()
+            found = next((part for part in (REFUSED, RELOADED) if part in line), "")
+            assert line
+            assert not found or found in {*parts} - said.keys(), line
+            said |= {found: line} if found else {}
         return said
 
     @staticmethod
@@ -249,9 +257,6 @@ class Guarded:
         new = file.with_suffix(".new")
         new.write_text(content)
         new.replace(file)
-
-    def _line(self, part: str) -> str:
-        return next(line for line in iter(self.child.stderr.readline, "") if part in line)
 
 
 @pytest.fixture(scope="module")
