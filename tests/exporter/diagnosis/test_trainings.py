@@ -31,14 +31,10 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.train, pytest.mark.slow]
+#: What starves a training is judged by idle CPUs; a hang, a death, a leak, a quota are what they are beside others.
+alone = pytest.mark.alone
 
-#: A detector so small that its steps take what a test says, and no more on a machine that has other things to do.
-TINY = """
-nc: 2
-backbone: [[-1, 1, Conv, [8, 3, 4]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]]]
-head: [[[1, 2, 3], 1, Detect, [nc]]]
-"""
 #: The training process: each line of a named pipe is a training, in the words of training.Options.
 OBEY = """
 import contextlib, sys, traceback
@@ -109,7 +105,7 @@ class Trainings:
             arguments = ["--web.listen-address=127.0.0.1:0", "--sample.interval=150ms", "--no-collector.disk"]
             self._exporter = stack.enter_context(running(config.resolve(serve, arguments)))
         self._model = folder / "tiny.yaml"
-        self._model.write_text(TINY)
+        self._model.write_text(training.TINY)
         self._orders = folder / "orders"
         os.mkfifo(self._orders)
         self._pipe = stack.enter_context(os.fdopen(os.open(self._orders, os.O_RDWR), "w"))
@@ -211,12 +207,14 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+@alone
 def test_the_healthy_control_yields_nothing(trainings: Trainings) -> None:
     """Enough workers for what they have to do; long enough to be more than its beginning."""
     trainings.to_the_end(epochs=5, **UNHURRIED)
     assert set(trainings.findings()["0"]) <= {"cpu_contended"}  # where others use this machine's CPUs it is true
 
 
+@alone
 def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -> None:
     """The advice, applied as it stands, raises throughput, and the report shows it."""
     trainings.to_the_end(script=SLOW_STORAGE, workers=1, epochs=4)
@@ -232,6 +230,7 @@ def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -
     assert after.figures["throughput"].value > 1.5 * before.figures["throughput"].value
 
 
+@alone
 @pytest.mark.parametrize(
     ("options", "limits", "verdict"),
     [
