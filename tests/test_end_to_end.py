@@ -190,13 +190,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         nvml.set({f"gpu.{HOT}.throttle_reasons": "0x40"})
         site.began["GpuThermalSlowdown"] = time.time()
         data = make_dataset(folder / "data", images=IMAGES)
-        model = folder / "tiny.yaml"
-        model.write_text(TINY)
         site.hold.touch()
         for name, options in TRAININGS.items():
             script = STEADY.format(hold=site.hold, hurry=site.hurry) if name == "steady" else ""
             environ, log = records | {"YOLOSCOPE_RUN": name}, folder / f"{name}.log"
-            chosen = {**options, "name": name, "script": script, "model": str(model)}
+            chosen = {**options, "name": name, "script": script, "model": TINY}
             process = start(data, folder / "runs", environ=environ, log=log, **chosen)
             site.trainings[name] = process
             stack.callback(kill_with_all_below, process)

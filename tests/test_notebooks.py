@@ -215,7 +215,7 @@ def test_it_draws_while_the_kernel_is_blocked(tmp_path: Path) -> None:
     before = _epochs(half)
     blocked = (
         f"import shutil, time\nshutil.copy({str(whole)!r}, {str(half)!r})\n"
-        "end = time.monotonic() + 8\nwhile time.monotonic() < end: pass"
+        "end = time.monotonic() + 8\nwhile time.monotonic() < end: sum(range(100_000)); time.sleep(0.02)"
     )
     notebook, client = _run([WATCHED.format(recording=str(half), background=True), blocked])
     try:

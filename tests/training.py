@@ -35,12 +35,8 @@ MODELS = {
     "pose": "yolo11n-pose.yaml",
     "obb": "yolo11n-obb.yaml",
 }
-#: A detector so small that its steps take what a test says, and no more on a machine that has other things to do.
-TINY = """
-nc: 2
-backbone: [[-1, 1, Conv, [8, 3, 4]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]]]
-head: [[[1, 2, 3], 1, Detect, [nc]]]
-"""
+#: A detector whose steps take nearly nothing.
+TINY = str(ROOT / "tests" / "tiny.yaml")
 #: Nothing to download, nothing to draw; SGD, because some versions load half of torch for their own optimizer.
 DEFAULTS = {"device": "cpu", "amp": False, "plots": False, "verbose": False, "optimizer": "SGD", "close_mosaic": 0}
 

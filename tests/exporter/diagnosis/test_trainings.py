@@ -104,8 +104,6 @@ class Trainings:
             patch.setenv("YOLOSCOPE_DIR", self._records["YOLOSCOPE_DIR"])
             arguments = ["--web.listen-address=127.0.0.1:0", "--sample.interval=150ms", "--no-collector.disk"]
             self._exporter = stack.enter_context(running(config.resolve(serve, arguments)))
-        self._model = folder / "tiny.yaml"
-        self._model.write_text(training.TINY)
         self._orders = folder / "orders"
         os.mkfifo(self._orders)
         self._pipe = stack.enter_context(os.fdopen(os.open(self._orders, os.O_RDWR), "w"))
@@ -116,7 +114,7 @@ class Trainings:
     def begin(self, **options: Any) -> None:
         """Have the next training done by the process that waits for one; it is watched from here on."""
         if self.process is None or self.process.poll() is not None:
-            self.process = self._start(script=OBEY.format(orders=str(self._orders), model=str(self._model)))
+            self.process = self._start(script=OBEY.format(orders=str(self._orders), model=training.TINY))
         order = training.Options(str(self._data), str(self._folder), **self._named(options))
         self._pipe.write(json.dumps(asdict(order)) + "\n")
         self._pipe.flush()
