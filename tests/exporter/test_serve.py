@@ -217,7 +217,8 @@ ODD_WEB = {
     "passwords removed": "http_server_config: {headers: {X-Frame-Options: deny}}\n",
 }
 FILES = ("--config.file", "--web.config.file", "--diagnosis.thresholds")
-REFUSED, RELOADED = "configuration not reloaded", "configuration reloaded"
+#: How lines begin that say what became of a file that was read anew: one of the settings for each SIGHUP.
+SETTINGS, WEB = 'msg="configuration ', 'msg="web configuration '
 PASSWORD = "Basic " + base64.b64encode(b"ada:secret").decode()
 
 
@@ -231,9 +232,11 @@ class Guarded:
 
     def refuses(self, file: Path, content: str) -> str:
         """Put `content` in place of a file and reread all; what the log says of it. Then the file is as before."""
-        said = self._reread(file, content, REFUSED, *[RELOADED] * (file == self.web))  # the settings are good then
-        self._reread(file, self._good[file], RELOADED)
-        return said[REFUSED]
+        told = WEB if file == self.web else SETTINGS  # a web configuration is read with the settings, too
+        said = self._reread(file, content, *{told, SETTINGS})[told]
+        assert "not reloaded" in said
+        assert "configuration reloaded" in self._reread(file, self._good[file], SETTINGS)[SETTINGS]
+        return said
 
     def _reread(self, file: Path, content: str, *parts: str) -> dict[str, str]:
         """Put it there and have all reread; the lines of the log with `parts`, which are all: it is over then."""
@@ -244,10 +247,11 @@ class Guarded:
         said: dict[str, str] = {}
         while len(said) < len(parts):
             line = self.child.stderr.readline()
-            found = next((part for part in (REFUSED, RELOADED) if part in line), "")
             assert line
-            assert not found or found in {*parts} - said.keys(), line
-            said |= {found: line} if found else {}
+            for part in (SETTINGS, WEB):
+                if part in line:
+                    assert part in {*parts} - said.keys(), line
+                    said[part] = line
         return said
 
     @staticmethod
