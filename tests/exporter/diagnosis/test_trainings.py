@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 pytestmark = [pytest.mark.train, pytest.mark.slow]
-#: What starves a training is judged by idle CPUs; a hang, a death, a leak, a quota are what they are beside others.
+#: What starves a training is judged by idle CPUs, and a quota limits nobody whom others leave less; a hang, a death, a
+#: leak, a slow rank are what they are beside others.
 alone = pytest.mark.alone
 
 #: The training process: each line of a named pipe is a training, in the words of training.Options.
@@ -257,6 +258,7 @@ def test_a_leak_and_a_loss_that_is_no_number(trainings: Trainings) -> None:
     assert set(trainings.findings()["0"]) - BUSY_MACHINE == {"host_memory_leak", "diverged", "failed"}
 
 
+@alone
 def test_a_quota_is_named(trainings: Trainings) -> None:
     """A cgroup of half a CPU, where this machine lets us make one."""
     group = Path("/sys/fs/cgroup/cpu") / f"yoloscope-test-{os.getpid()}"
