@@ -1,7 +1,7 @@
 """How things look: colours, units and value texts, the same on every dashboard.
 
-Colours are `yoloscope_exporter.diagnosis.colours`', where reports and the terminal have theirs from. Those of states
-have a contrast of at least 3:1 against Grafana's light (#FFFFFF) and dark (#181B1F) panel.
+Colours are those of `yoloscope_exporter.colours`, where pages, reports and the terminal have theirs from. Those of
+states have a contrast of at least 3:1 against Grafana's light (#FFFFFF) and dark (#181B1F) panel.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import colours
 from yoloscope_exporter.diagnosis.rules import CRITICAL as SEVERE
 from yoloscope_exporter.diagnosis.rules import OK as HEALTHY
 from yoloscope_exporter.diagnosis.rules import WARNING as NOTABLE
@@ -25,7 +25,6 @@ OK: Final = colours.SEVERITIES[HEALTHY]
 WARNING: Final = colours.SEVERITIES[NOTABLE]
 CRITICAL: Final = colours.SEVERITIES[SEVERE]
 NEUTRAL: Final = colours.GREY
-STATE_COLOURS: Final = (OK, WARNING, CRITICAL, NEUTRAL)
 PALETTE: Final = colours.PALETTE
 PHASES: Final = colours.PHASES
 PREDICT_PHASES: Final = colours.PREDICT_PHASES

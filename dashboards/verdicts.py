@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import colours
 from yoloscope_exporter.diagnosis.rules import PREDICTION_RULES, RULES
 
 from dashboards import look

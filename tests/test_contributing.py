@@ -50,12 +50,13 @@ BEFORE = {
     "exporter/yoloscope_exporter/collectors/__init__.py": '"pressure": ("pressure",),\n',
     "exporter/yoloscope_exporter/catalog/": "from yoloscope_record.metrics import counter, gauge\n\n",
     "tests/exporter/world.py": "PROC = {\n",
-    "exporter/yoloscope_exporter/simulation/node.py": "    yield Sample(catalog.SWAP_USED_BYTES, (), 0.0)\n",
+    "exporter/yoloscope_exporter/simulation/": "    yield Sample(catalog.SWAP_USED_BYTES, (), 0.0)\n",
     "exporter/yoloscope_exporter/language/zh_cn/": "TEXTS: Final[dict[str, str]] = {\n",
 }
 #: Which of the files of a folder that the examples mean.
 IN_FOLDER = {
     "exporter/yoloscope_exporter/catalog/": "host.py",
+    "exporter/yoloscope_exporter/simulation/": "host.py",
     "exporter/yoloscope_exporter/language/zh_cn/": "documents.py",
 }
 TOUCHED = {

@@ -15,7 +15,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.language import CHINESE, ENGLISH, LANGUAGES, translated
 from yoloscope_exporter.web import page as frame
-from yoloscope_exporter.web.config import WebConfigFile
+from yoloscope_exporter.web.config_file import WebConfigFile
 
 from tests.axe import violations
 from tests.chromium import Page, chromium

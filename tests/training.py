@@ -268,7 +268,7 @@ def main(options: Options) -> None:
     losses: list[float] = []
     if options.ranks == 1:
         model.add_callback("on_train_batch_end", lambda trainer: losses.append(float(trainer.loss)))
-    exec(options.script, globals() | locals())
+    exec(options.script, {**globals(), **locals()})
     model.train(
         trainer=cpu_trainer.TRAINERS[options.task],
         data=options.data,
@@ -278,7 +278,7 @@ def main(options: Options) -> None:
         batch=options.batch,
         imgsz=options.imgsz,
         seed=options.seed,
-        **DEFAULTS | options.arguments,
+        **{**DEFAULTS, **options.arguments},
     )
     print("RESULT " + json.dumps({"losses": losses, "batches": len(losses), "version": ultralytics.__version__}))
 

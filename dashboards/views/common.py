@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.formula import TARGET
-from yoloscope_exporter.measures.promql import ALERTS, THIS_PREDICTION, THIS_RUN, Expr, Scope, known, named, total
+from yoloscope_exporter.measures.promql import ALERTS, THIS_PREDICTION, THIS_RUN, Expr, Scope, known, named, top, total
 
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
-from dashboards.panels import About, Column
+from dashboards.panels import About, Column, Size, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dashboards import sdk
 
 #: Whatever the node.
 NODES: Final = Scope(TARGET)
@@ -113,3 +118,30 @@ def verdict_column(expr: Expr) -> Column:
 def severity_column(expr: Expr) -> Column:
     """An alert's severity, coloured."""
     return Column(title="Severity", expr=expr, label="severity", mappings=(SEVERITY,), filled=True)
+
+
+def firing(run: str) -> sdk.models.Panel:
+    """The alerts of one run, the variable `run`."""
+    severity = top(1, total("max", alerts(run=run), "alertname", "severity"), "alertname")
+    return table(
+        "Firing alerts of this run",
+        FIRING,
+        ("alertname", "Alert"),
+        severity_column(severity),
+        least=ALERT,
+        empty="no firing alerts",
+        size=Size(width=12, height=4),
+    )
+
+
+def configuration(asked: Expr, facts: Sequence[str], suspect: str, height: int) -> sdk.models.Panel:
+    """The facts that label `asked`, a row for each rank; `suspect` says which are often to blame."""
+    by_rank = total("max", asked, "rank", *facts)
+    return table(
+        "Configuration",
+        About("What you asked for.", suspect),
+        ("rank", "Rank"),
+        *[Column(title=fact, expr=by_rank, label=fact) for fact in facts],
+        width=80,
+        size=Size(width=24, height=height),
+    )

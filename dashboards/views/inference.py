@@ -13,7 +13,7 @@ from dashboards import look, measures, verdicts
 from dashboards.board import OF_PREDICTION, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.views import common
-from dashboards.views.common import ALERT, FIRING, PREDICTION, alerts, severity_column
+from dashboards.views.common import PREDICTION
 from deploy.prometheus.rulebook import levels
 
 FACTS: Final = ("mode", "task", "model", "format", "precision", "imgsz", "batch", "device", "source", "stream")
@@ -219,15 +219,7 @@ COURSE = Row(
 WHAT = Row(
     "Alerts, configuration and exports",
     [
-        table(
-            "Firing alerts of this run",
-            FIRING,
-            ("alertname", "Alert"),
-            severity_column(top(1, total("max", alerts(run=THIS_PREDICTION), "alertname", "severity"), "alertname")),
-            least=ALERT,
-            empty="no firing alerts",
-            size=Size(width=12, height=4),
-        ),
+        common.firing(THIS_PREDICTION),
         table(
             "Exports",
             About("No row.", "A row for each format that was exported: how long it took and how large it is."),
@@ -237,19 +229,11 @@ WHAT = Row(
             empty="no exports",
             size=Size(width=12, height=4),
         ),
-        table(
-            "Configuration",
-            About(
-                "What you asked for.",
-                "fp32 on a card with tensor cores, batch 1, or a source of another kind is often the explanation.",
-            ),
-            ("rank", "Rank"),
-            *[
-                Column(title=fact, expr=total("max", PREDICTION(m.PREDICT_RUN_INFO), "rank", *FACTS), label=fact)
-                for fact in FACTS
-            ],
-            width=80,
-            size=Size(width=24, height=4),
+        common.configuration(
+            PREDICTION(m.PREDICT_RUN_INFO),
+            FACTS,
+            "fp32 on a card with tensor cores, batch 1, or a source of another kind is often the explanation.",
+            height=4,
         ),
     ],
 )

@@ -11,15 +11,13 @@ from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import BOUND, THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.views.common import (
-    ALERT,
-    FIRING,
     LIFECYCLE,
     ONE_RUN,
     RUN,
     RUN_LINK,
-    alerts,
+    configuration,
+    firing,
     of_run,
-    severity_column,
 )
 from deploy.prometheus.rulebook import levels
 from deploy.prometheus.rulebook import records as recording
@@ -340,28 +338,12 @@ WHO = Row(
             width=140,
             size=Size(width=12, height=4),
         ),
-        table(
-            "Firing alerts of this run",
-            FIRING,
-            ("alertname", "Alert"),
-            severity_column(top(1, total("max", alerts(run=THIS_RUN), "alertname", "severity"), "alertname")),
-            least=ALERT,
-            empty="no firing alerts",
-            size=Size(width=12, height=4),
-        ),
-        table(
-            "Configuration",
-            About(
-                "What you asked for.",
-                "amp=False, cache=False or an odd device is often the whole explanation.",
-            ),
-            ("rank", "Rank"),
-            *[
-                Column(title=fact, expr=total("max", RUN(m.TRAIN_RUN_INFO), "rank", *FACTS), label=fact)
-                for fact in FACTS
-            ],
-            width=80,
-            size=Size(width=24, height=6),
+        firing(THIS_RUN),
+        configuration(
+            RUN(m.TRAIN_RUN_INFO),
+            FACTS,
+            "amp=False, cache=False or an odd device is often the whole explanation.",
+            height=6,
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command line. To add a command: one file in `commands/`, one line in COMMANDS.
+"""The command line. To add a command: one file in `commands/`, its name in COMMANDS.
 
 Completion in the shell: `eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"` in ~/.bashrc (zsh_source, fish_source).
 """
@@ -22,23 +22,23 @@ from yoloscope_exporter.service.signals import hear_children_end
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Name of a command -> 'module:function' in `commands/`, imported when it is asked for, so that `run` starts at once.
-COMMANDS = {
-    "serve": "serve:serve",
-    "check": "check:check",
-    "run": "run:run",
-    "tune": "tune:tune",
-    "bench": "bench:bench",
-    "top": "top:top",
-    "diagnose": "diagnose:diagnose",
-    "report": "report:report",
-    "stacks": "stacks:stacks",
-    "record": "record:record",
-    "notify": "notify:notify",
-    "bundle": "bundle:bundle",
-    "simulate": "simulate:simulate",
-    "demo": "demo:demo",
-}
+#: In the order of the help. Each is a function in the file of its name, imported when asked for: `run` starts at once.
+COMMANDS = (
+    "serve",
+    "check",
+    "run",
+    "tune",
+    "bench",
+    "top",
+    "diagnose",
+    "report",
+    "stacks",
+    "record",
+    "notify",
+    "bundle",
+    "simulate",
+    "demo",
+)
 
 
 def write_anything() -> None:
@@ -76,8 +76,7 @@ class Commands(click.Group):
         """Import the command `cmd_name`; None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
-        module, function = COMMANDS[cmd_name].split(":")
-        command: click.Command = getattr(import_module(f"yoloscope_exporter.commands.{module}"), function)
+        command: click.Command = getattr(import_module(f"yoloscope_exporter.commands.{cmd_name}"), cmd_name)
         return spoken.localized(spoken.with_language(command))
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's

@@ -89,7 +89,7 @@ def _reading(*, measured: bool) -> float:
     dataset: Any = SimpleNamespace(ims=[None] * READS, cache=False, im_files=["/nowhere"] * READS)
     dataset.load_image = lambda index: (None, (640, 640), (640, 640))
     if measured:
-        found = decoding.tap(dataset)
+        found = decoding.instrument(dataset)
         if found is None:
             raise SystemExit("the reader is not measured")
         found.least = 1.0  # the list is full of slower files, as it is soon

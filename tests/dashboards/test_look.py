@@ -7,8 +7,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import catalog, colours
 from yoloscope_exporter.diagnosis.rules import BY_NAME, RULES
 from yoloscope_exporter.measures.training import STEP_PHASES
 
@@ -37,6 +36,7 @@ SIGHT = {
 }
 #: CIE76; 2.3 is just noticeable, 20 is told apart at a glance in fields of a timeline. Okabe and Ito's own come to 16.
 TOLD_APART, LINES_APART = 20, 16
+STATES = (look.OK, look.WARNING, look.CRITICAL, look.NEUTRAL)
 Triple = tuple[float, float, float]
 
 
@@ -82,13 +82,13 @@ def distance(one: str, other: str, sight: str) -> float:
 @pytest.mark.parametrize("background", [LIGHT, DARK])
 def test_colours_stand_out_from_both_themes(background: str) -> None:
     """States at least 3:1, which WCAG 2 asks of graphics; lines and areas, which a legend names as well, 2.2:1."""
-    assert [colour for colour in look.STATE_COLOURS if contrast(colour, background) < 3] == []
+    assert [colour for colour in STATES if contrast(colour, background) < 3] == []
     drawn = (*look.PALETTE, *look.PHASES.values(), *look.PREDICT_PHASES.values())
     assert [colour for colour in drawn if contrast(colour, background) < 2.2] == []
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-@pytest.mark.parametrize(("colours", "least"), [(look.STATE_COLOURS, TOLD_APART), (look.PALETTE, LINES_APART)])
+@pytest.mark.parametrize(("colours", "least"), [(STATES, TOLD_APART), (look.PALETTE, LINES_APART)])
 def test_colours_are_told_apart_by_everybody(colours: tuple[str, ...], least: float, sight: str) -> None:
     """Any two states, and any two of the eight colours of lines, differ for each kind of sight."""
     for one, other in combinations(colours, 2):
@@ -111,7 +111,7 @@ def test_every_phase_and_every_verdict_has_its_colour() -> None:
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_no_other_colours_are_used(name: str) -> None:
     """Thresholds and mappings use the state colours; lines use the palette, a phase's or a state's."""
-    allowed = {*look.STATE_COLOURS, *look.PALETTE, *look.PHASES.values(), *look.PREDICT_PHASES.values()}
+    allowed = {*STATES, *look.PALETTE, *look.PHASES.values(), *look.PREDICT_PHASES.values()}
     for panel in panels(DASHBOARDS[name]):
         assert set(_colours(panel["fieldConfig"])) <= allowed, panel["title"]
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 import yaml
 from yoloscope_exporter.diagnosis.rules import BY_NAME
 
-from deploy.prometheus import generate
+from deploy.prometheus import generate, rulebook
 from deploy.prometheus.rulebook import ALERTS
 from tests.conftest import require_binary
 
@@ -36,6 +38,13 @@ def _promtool(*arguments: object) -> None:
         [require_binary("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_alert_is_left_out() -> None:
+    """Each that is written is in its category's list."""
+    files = [import_module(f"{rulebook.__name__}.{found.name}") for found in iter_modules(rulebook.__path__)]
+    written = [value for file in files for value in vars(file).values() if isinstance(value, rulebook.Alert)]
+    assert [alert.name for alert in written if alert not in ALERTS] == []
 
 
 def test_committed_files_are_current() -> None:

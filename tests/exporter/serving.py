@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from email.message import Message
 
     from starlette.types import ASGIApp
-    from yoloscope_exporter.web.config import WebConfigFile
+    from yoloscope_exporter.web.config_file import WebConfigFile
 
 RUN = '<script>"run"</script>'
 

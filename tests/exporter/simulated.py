@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from yoloscope_exporter.catalog import Sample
-    from yoloscope_exporter.web.config import WebConfigFile
+    from yoloscope_exporter.web.config_file import WebConfigFile
 
     Samples = Callable[[float], Sequence[Sample]]
 

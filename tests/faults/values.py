@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
-from yoloscope_exporter.collectors import runs
+from yoloscope_exporter.collectors import run_samples
 from yoloscope_exporter.diagnosis.cfg import to_cfg
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.history.courses import OF_RUN
@@ -41,7 +41,7 @@ CYCLES = 25
 _NUMBERS = (0.0, 1.0, -1.0, 5e-324, 1e-9, 0.5, 7.0, 64.0, 1e3, 2.0**31, 2.0**53, 1e15, 1e18, 1e300, 1.79e9, 1e10)
 _WORDS = ("", "0", "-1", "1e999", "nan", "train", "cpu", "ram", "True", "²", "٣", "x" * 256, "0,1,2", "a=b", "[/]")
 _STATES = (*catalog.STATES, "anything")
-_RECORDED = [metric for metric in catalog.METRICS if metric.name in runs._ACCEPTED]
+_RECORDED = [metric for metric in catalog.METRICS if metric.name in run_samples.ACCEPTED]
 _INFOS = (catalog.TRAIN_RUN_INFO, catalog.PREDICT_RUN_INFO, catalog.TRAIN_JOB_INFO, catalog.TRAIN_END_INFO)
 
 

@@ -129,7 +129,7 @@ def tap_workers() -> None:
     if module is not None:
         from yoloscope_hooks import workers
 
-        workers.tap(module)
+        workers.instrument(module)
 
 
 def propagate(environ: MutableMapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Reading and decoding images, inside a loader worker: how long it takes, and with which files it took longest.
 
 Ultralytics' data sets read an image in one method, and call it for every image that a mosaic needs. That method is
-tapped on the data set itself: it is the worker's own copy, and nothing that another process will ever see. Data sets
+wrapped on the data set itself: it is the worker's own copy, and nothing that another process will ever see. Data sets
 without such a method are not measured: classification has one in newer versions only, and goes round it with a cache.
 """
 
@@ -57,14 +57,14 @@ class Decoding:
         self.changed = True
 
 
-def tap(dataset: Any) -> Decoding | None:
+def instrument(dataset: Any) -> Decoding | None:
     """Measure the reading and decoding of a data set, also of one made of several; None if it is not seen."""
     decoding = Decoding()
-    tapped = [_tap(part, decoding) for part in getattr(dataset, "datasets", (dataset,))]
-    return next(filter(None, tapped), None)
+    instrumented = [_instrument(part, decoding) for part in getattr(dataset, "datasets", (dataset,))]
+    return next(filter(None, instrumented), None)
 
 
-def _tap(dataset: Any, decoding: Decoding) -> Decoding | None:
+def _instrument(dataset: Any, decoding: Decoding) -> Decoding | None:
     for name, wrapper in _readers(dataset):
         function = getattr(dataset, name, None)
         if hasattr(function, _DECODING):  # torch resumes a worker with another fetcher and the same data set

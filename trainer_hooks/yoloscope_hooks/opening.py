@@ -8,7 +8,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record import clearing, keeping, paths
+from yoloscope_record import catalog, clearing, keeping, paths
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
@@ -96,7 +96,7 @@ def _keep_dead(directories: Iterable[Path], ours: Path) -> None:
                 continue
             record = Reader(path).read()
             base = keeping.place_of(record.facts)
-            killed = not record.alive and record.state not in keeping.FINAL and record.uid == os.geteuid()
+            killed = not record.alive and record.state not in catalog.FINAL and record.uid == os.geteuid()
             if killed and base is not None and base.parent.parent == ours.parent.parent:
                 keeping.keep(path, record, base, {}, os.geteuid())
         except (RecordError, OSError) as error:

@@ -1,7 +1,7 @@
 """What the time before the first batch goes to: stages of the set-up, told by the functions that Ultralytics calls.
 
 `watch` wraps methods of the one trainer, and two functions that Ultralytics' trainer calls by their names in its own
-module. A data set reads its labels and caches its images while it is built, so it exists too late to be tapped: there
+module. A data set reads its labels and caches its images while it is built, so it exists too late to be wrapped: there
 the progress bar tells the one from the other, by the name under which the data set's module knows it, and only while
 the data set is built. No class is patched, and all of it is put back before the first batch.
 """
@@ -76,9 +76,9 @@ class SetupStages:
         for name, stage in _METHODS.items():
             function = getattr(trainer, name, None)
             if callable(function) and name not in vars(trainer):
-                setattr(trainer, name, self._tap(function, stage))
+                setattr(trainer, name, self._timed(function, stage))
         for name, stage in _FUNCTIONS.items():
-            self._replace(_TRAINER_MODULE, name, functools.partial(self._tap, stage=stage))
+            self._replace(_TRAINER_MODULE, name, functools.partial(self._timed, stage=stage))
 
     def restore(self, trainer: Trainer = None) -> None:
         """Undo `watch`. What somebody else has wrapped since is left alone: our part of it does nothing any more."""
@@ -103,20 +103,20 @@ class SetupStages:
             if getattr(module, name, None) is replacement:
                 setattr(module, name, original)
 
-    def _tap(self, function: Function, stage: str) -> Function:
+    def _timed(self, function: Function, stage: str) -> Function:
         """The function, with its stage begun before and ended after. If it raises the stage says where it happened."""
         called = self._with_bars(function) if stage == "scan" else function
 
         @functools.wraps(function)
-        def tapped(*args: Any, **kwargs: Any) -> Any:
+        def timed(*args: Any, **kwargs: Any) -> Any:
             before = self._stage
             self._enter(stage)
             result = called(*args, **kwargs)
             self._enter(before)
             return result
 
-        setattr(tapped, _MARK, self)
-        return tapped
+        setattr(timed, _MARK, self)
+        return timed
 
     def _enter(self, stage: str) -> None:
         """Another stage begins, which counts from here."""

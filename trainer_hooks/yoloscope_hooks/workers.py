@@ -1,9 +1,9 @@
 """Loader workers: what each of them does, measured inside it, and how far they are ahead, seen from the trainer.
 
-A worker measures `fetch`, the call that turns indexes into a collated batch, by a tap on the class that torch's workers
-use. The tap is in place before a worker is forked; a worker that is spawned imports torch anew and gets it from
-`autoload`. The worker then looks for the record of its parent, and writes its own beside it, continuing what an earlier
-worker of that number left there.
+A worker measures `fetch`, the call that turns indexes into a collated batch: it is wrapped in the class that torch's
+workers use, before a worker is forked; a worker that is spawned imports torch anew and gets it wrapped by `autoload`.
+The worker then looks for the record of its parent, and writes its own beside it, continuing what an earlier worker of
+that number left there.
 
 Metrics are those of training: a worker of the validation loader keeps still.
 """
@@ -49,7 +49,7 @@ HEADER_BYTES = 1 << 15  # two halves; five paths, escaped in JSON, are up to 8 K
 # --- inside a worker ------------------------------------------------------------------------------------------------
 
 
-def tap(module: Any) -> None:
+def instrument(module: Any) -> None:
     """Measure every `fetch` of `module`, which is torch.utils.data._utils.fetch.
 
     Harmless when called twice. Never raises: in a torch that keeps its fetching elsewhere, workers are not measured.
@@ -110,11 +110,11 @@ def _answer(worker: str, loader: str, found: tuple[Path, Identity] | None = None
 
 
 def _decoding(dataset: Any) -> Decoding | None:
-    """A tap on how the data set reads images, where it can be had."""
+    """How the data set reads images, measured, where that can be had."""
     with suppress(Exception):
         from yoloscope_hooks import decoding
 
-        return decoding.tap(dataset)
+        return decoding.instrument(dataset)
     return None
 
 
@@ -316,7 +316,7 @@ class Queue:
         self._deaths = writer.slot(catalog.TRAIN_WORKER_DEATHS_TOTAL, *who)
         self._processes: list[Any] = []
         self._last = (0.0, 0.0)  # moment and depth of the last batch that is in the record
-        self._tapped: Callable[[], Any] = _nobody
+        self._instrumented: Callable[[], Any] = _nobody
         self.fetched: float | None = None
         """Seconds the loader took to hand out the batches since this was last set to 0; None if that is not known."""
         self.worker = self.depth = math.nan
@@ -333,7 +333,7 @@ class Queue:
         """Find the workers that there are. Only a weak reference stays: an iterator that is let go ends its workers."""
         loader: Any = getattr(trainer, "train_loader", None)
         iterator = _iterator(loader)
-        self._tap(iterator)
+        self._instrument(iterator)
         processes = _processes(iterator)
         known = {process.pid for process in self._processes}
         new = [process for process in processes if process.pid not in known]
@@ -366,12 +366,12 @@ class Queue:
             self.look(trainer)
         self._processes += _processes(_iterator(_validation_loader(trainer)))
 
-    def _tap(self, iterator: Any) -> None:
+    def _instrument(self, iterator: Any) -> None:
         """Time the loader's own fetch of a batch, on this iterator alone, where it is one of torch's.
 
         What hangs on the iterator must not refer to it: it would live on when it is let go, and its workers with it.
         """
-        if iterator is not None and self._tapped() is iterator:
+        if iterator is not None and self._instrumented() is iterator:
             return  # in an earlier epoch
         self._forget()
         fetch = getattr(type(iterator), "_next_data", None)  # what torch's iterators call for each batch
@@ -395,16 +395,16 @@ class Queue:
             return batch
 
         iterator._next_data = next_data  # noqa: SLF001 - torch has no public place for it
-        self._tapped, self.fetched, self.looks = this, 0.0, bool(_processes(iterator))
+        self._instrumented, self.fetched, self.looks = this, 0.0, bool(_processes(iterator))
         self._places, self._free_places = _places(getattr(iterator, "_data_queue", None))
 
     def _forget(self) -> None:
-        self._tapped, self.fetched, self.worker, self.depth = _nobody, None, math.nan, math.nan
+        self._instrumented, self.fetched, self.worker, self.depth = _nobody, None, math.nan, math.nan
         self._places, self._free_places = _places(None)  # a queue between threads holds batches
 
     def let_go(self) -> None:
         """Leave the iterator as it was."""
-        iterator = self._tapped()
+        iterator = self._instrumented()
         if iterator is not None:
             del iterator._next_data  # noqa: SLF001
         self._forget()

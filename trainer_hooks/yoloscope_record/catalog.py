@@ -7,6 +7,10 @@ from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
 
 #: Values of labels that are fixed sets. Everything else (run, rank, worker ...) is open.
 STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
+#: How a process says itself that it has ended; one that is gone without a word was killed.
+FINAL, KILLED = ("finished", "failed"), "killed"
+#: States of ranks that died, and the verdicts that say so.
+DEAD = ("failed", KILLED)
 #: Kinds of records beside those of trainings, each also the state it is in until its process ends.
 PREDICTIONS = ("predict", "validate", "export")
 #: What is told as the fact `mode` of a run of each kind: who tracks predicts.

@@ -49,8 +49,6 @@ FACT = "kept_in"
 FOLDER = "yoloscope"
 MAX_STACK_BYTES = 256 << 10
 MAX_RUNS = 200  # in one folder: of a run that is resumed again and again, or of an exporter
-FINAL = ("finished", "failed")
-KILLED = "killed"
 _OFF = frozenset({"off", "0", "false", "no"})
 _BLOCK = 4096
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -169,7 +167,7 @@ def is_kept(path: Path, record: Record, told: Mapping[str, str]) -> bool:
         kept = Reader(path).read()
     except RecordError:
         return False
-    closed = kept.created == record.created and kept.state in (*FINAL, KILLED)
+    closed = kept.created == record.created and kept.state in (*catalog.FINAL, catalog.KILLED)
     return closed and ("cause" in kept.facts or "cause" not in told)
 
 
@@ -204,8 +202,8 @@ def sealed(data: bytes, told: Mapping[str, str]) -> bytes:
     """
     content = bytearray(data)
     head = list(struct.unpack_from(_HEAD_U32, content))
-    if catalog.RECORD_STATES[head[STATE]] not in FINAL:
-        head[STATE] = catalog.RECORD_STATES.index(KILLED)
+    if catalog.RECORD_STATES[head[STATE]] not in catalog.FINAL:
+        head[STATE] = catalog.RECORD_STATES.index(catalog.KILLED)
     start, half = head[HEADER_OFFSET], head[HEADER_CAPACITY_FIELD] // 2
     try:
         header = json.loads(content[start : start + head[HEADER_LENGTH]])

@@ -71,6 +71,11 @@ class Record(NamedTuple):
         """All that was set."""
         return self.numbers + self.histograms
 
+    @property
+    def outcome(self) -> str:
+        """Its state; of a writer that is dead and has not said how it ended, that it was killed."""
+        return self.state if self.alive or self.state in catalog.FINAL else catalog.KILLED
+
 
 class _Head(NamedTuple):
     magic: bytes

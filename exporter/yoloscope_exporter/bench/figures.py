@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD
-from yoloscope_exporter.reports.interval import spread
+from yoloscope_exporter.reports.interval import says_of_change, spread
 from yoloscope_exporter.reports.significance import (
     CONFIDENCE,
     Estimate,
@@ -57,6 +57,11 @@ class Ratio(NamedTuple):
     low: float
     high: float
     sure: bool
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it is worth showing: it is none of chance, or its interval is no wider than any may be."""
+        return self.sure or says_of_change(math.log(self.high / self.low) / 2, relative=True)
 
     def __str__(self) -> str:
         """`1.92x to 2.11x`."""

@@ -13,8 +13,7 @@ from yoloscope_exporter.bench import formats, gpu_memory
 from yoloscope_exporter.bench.agreement import agreement
 from yoloscope_exporter.bench.plan import Estimate, Found, Key, Line
 from yoloscope_exporter.bench.remote import WorkerError, started
-from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 from yoloscope_exporter.service.signals import deferred
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from yoloscope_exporter.bench.figures import ratios, speed
 from yoloscope_exporter.bench.formats import REFERENCE
 from yoloscope_exporter.bench.gpu_memory import PEAK, RESIDENT
 from yoloscope_exporter.bench.plan import Key
-from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.language import in_figures, joined, say, text
+from yoloscope_exporter.language import in_figures, joined, say, text, units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +95,7 @@ def _batches(found: Found) -> list[int]:
 def _cells(key: Key, line: Line, known: Speed, reference: str | None, ratio: Ratio | None) -> dict[str, str]:
     margin = "" if known.margin is None else f" \u00b1{known.margin:.1%}"
     against = {} if key.format != reference else {"speed": "1"}
-    if ratio:
+    if ratio and ratio.says_something:
         against = {"speed": str(ratio) if ratio.sure else text("{ratio} (may be chance)", ratio=ratio)}
     return {
         "batch": str(key.batch),

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.checks.finding import FAIL, NOTE, OK, WARN, Finding
 from yoloscope_exporter.checks.readings import values
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.rules import environment
 from yoloscope_exporter.diagnosis.ultralytics_arguments import DEFAULTS
-from yoloscope_exporter.language import finished, joined, text
+from yoloscope_exporter.language import finished, joined, text, units
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.system import os
 

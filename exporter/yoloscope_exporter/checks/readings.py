@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import pynvml as nvml
@@ -11,8 +12,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.checks.finding import FAIL, NOTE, OK, Finding
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
-from yoloscope_exporter.collectors.gpu.probe import DeviceLost, DriverGone
-from yoloscope_exporter.collectors.gpu.session import Session
+from yoloscope_exporter.collectors.gpu.session import initialise
 from yoloscope_exporter.language import finished, joined, reason, text
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
@@ -42,28 +42,39 @@ class Reading(NamedTuple):
     samples: tuple[catalog.Sample, ...] = ()
     error: BaseException | None = None
 
+    @property
+    def hangs(self) -> bool:
+        """Whether it did not end."""
+        return isinstance(self.error, TimeoutError) and not str(self.error)
+
 
 def read(config: Config) -> tuple[list[Reading], list[catalog.Sample]]:
-    """Run each collector that is switched on once, with a deadline; and what was rejected of them."""
+    """Run each collector that is switched on once, with a deadline; and what was rejected of them.
+
+    They are closed when all have been read: those of GPUs share a session, in which a lost GPU is looked for once.
+    """
     rejections = Rejections()
-    sources = SourceFactory(config, rejections)(config)
-    return [_read(source) for source in sources if source.derived is None], list(rejections.samples())
+    sources = [source for source in SourceFactory(config, rejections)(config) if source.derived is None]
+    found = [_read(source) for source in sources]
+    for source, reading in zip(sources, found, strict=True):
+        if not reading.hangs:
+            source.collector.close()
+    return found, list(rejections.samples())
 
 
 def _read(source: Source) -> Reading:
-    collector = source.collector
-    thread = IsolatedThread(collector.name)
+    name = source.collector.name
+    thread = IsolatedThread(name)
     begun = time.perf_counter()
     call = thread.call(lambda: _collected(source), PATIENCE_SECONDS)
     seconds = time.perf_counter() - begun
     if not call.done():
-        return Reading(collector.name, seconds=seconds, error=TimeoutError())
-    collector.close()
+        return Reading(name, seconds=seconds, error=TimeoutError())
     thread.close()
     if error := call.exception():
-        return Reading(collector.name, seconds=seconds, error=error)
+        return Reading(name, seconds=seconds, error=error)
     count, samples = call.result()
-    return Reading(collector.name, count, seconds, samples)
+    return Reading(name, count, seconds, samples)
 
 
 def _collected(source: Source) -> tuple[int, tuple[catalog.Sample, ...]]:
@@ -82,15 +93,19 @@ def capabilities() -> dict[str, str]:
 
 
 def _capabilities() -> dict[str, str]:
-    session = Session(time.monotonic)
+    """NVML is asked itself: a session of the collectors would say once more which GPU is lost."""
+    initialise()
     try:
-        session.ensure()
-        told = {device.gpu: device.ask(nvml.nvmlDeviceGetCudaComputeCapability) for device in session.devices}
-    except (DriverGone, DeviceLost):
-        return {}
+        return dict(_told(nvml.nvmlDeviceGetCount()))
     finally:
-        session.close()
-    return {gpu: "{}.{}".format(*version) for gpu, version in told.items() if version}
+        nvml.nvmlShutdown()
+
+
+def _told(count: int) -> Iterator[tuple[str, str]]:
+    for index in range(count):
+        with suppress(nvml.NVMLError):
+            version = nvml.nvmlDeviceGetCudaComputeCapability(nvml.nvmlDeviceGetHandleByIndex(index))
+            yield str(index), "{}.{}".format(*version)
 
 
 # --- what that says ---------------------------------------------------------------------------------------------------
@@ -112,7 +127,7 @@ def findings(readings: Iterable[Reading], rejected: Sequence[catalog.Sample]) ->
 
 def _of(reading: Reading) -> Iterator[Finding]:
     subject = text("collector {name}", name=reading.name)
-    if isinstance(reading.error, TimeoutError) and not str(reading.error):
+    if reading.hangs:
         told = text("did not finish within {patience_seconds:g} s", patience_seconds=PATIENCE_SECONDS)
         yield Finding(FAIL, subject, told, text("end what hangs there, a file system or a driver; or leave it out"))
     elif isinstance(reading.error, NoData):

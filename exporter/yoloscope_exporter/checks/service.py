@@ -11,11 +11,11 @@ from yoloscope_record import paths
 from yoloscope_exporter import collectors
 from yoloscope_exporter.checks.finding import FAIL, NOTE, OK, WARN, Finding
 from yoloscope_exporter.collectors.runs import WHY_NOT
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.fetching import SourceError, fetch
-from yoloscope_exporter.language import joined, reason, text
+from yoloscope_exporter.language import joined, reason, text, units
 from yoloscope_exporter.system import os, wsl
-from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.config import WebConfigError
+from yoloscope_exporter.web.config_file import WebConfigFile
 from yoloscope_exporter.web.server import bound, release
 
 if TYPE_CHECKING:

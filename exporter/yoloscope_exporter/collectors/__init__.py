@@ -20,7 +20,7 @@ from yoloscope_record.paths import find_run
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import entry_points
-from yoloscope_exporter.collectors.budgets import in_turn
+from yoloscope_exporter.sharing import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -9,10 +9,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from yoloscope_record.keeping import FINAL, KILLED
 from yoloscope_record.system import os
 
-from yoloscope_exporter.catalog import JOB_CANCELLED, JOB_OVER, JOB_REQUEUED, REBOOT
+from yoloscope_exporter.catalog import FINAL, JOB_CANCELLED, JOB_OVER, JOB_REQUEUED, KILLED, REBOOT
 from yoloscope_exporter.collectors.files import read, read_or_empty
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ GOING = 60.0
 #: Jobs that are remembered; those that were seen first are forgotten first.
 MOST_JOBS = 4096
 #: A job's number in the names that slurmstepd gives its cgroups.
-CGROUP = re.compile(r"/(?:slurm|slurmstepd\.scope|[\w.-]+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)")
+_CGROUP = re.compile(r"/(?:slurm|slurmstepd\.scope|[\w.-]+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)")
 _OF_JOB = re.compile(r"(?:^|\0)SLURM_JOB_ID=([0-9]{1,12})(?:\0|$)")
 #: Seconds from one look at all processes to the next.
 LOOK_SECONDS = 5.0
@@ -48,6 +47,20 @@ def boot_of(procfs: Path) -> tuple[str, float]:
     except OSError:
         return "", 0.0
     return boot, float(found[1]) if found else 0.0
+
+
+def job_of(path: Path) -> dict[str, str]:
+    """Slurm job and container by the names that slurmstepd and the container runtimes give their cgroups."""
+    try:
+        text = read(path)
+    except OSError:
+        return {}
+    found = {}
+    if match := _CGROUP.search(text):
+        found["slurm_job_id"] = match[1]
+    if match := re.search(r"[/:](?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)", text, re.MULTILINE):
+        found["container"] = match[1][:12]  # as docker ps and crictl ps show it
+    return found
 
 
 def rebooted(record: Record, boot: tuple[str, float]) -> bool:
@@ -105,7 +118,7 @@ class Jobs:
 
     def _job_of(self, process: Path) -> str:
         """By its cgroup, or by its environment, where that may be read; empty for none."""
-        found = CGROUP.search(read_or_empty(process / "cgroup"))
+        found = _CGROUP.search(read_or_empty(process / "cgroup"))
         found = found or _OF_JOB.search(read_or_empty(process / "environ"))
         return found[1] if found else ""
 

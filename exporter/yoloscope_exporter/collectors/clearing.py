@@ -20,7 +20,7 @@ from yoloscope_record.file_format import MAGIC, SUFFIX
 from yoloscope_record.paths import MAX_ENTRIES
 from yoloscope_record.system import os
 
-from yoloscope_exporter.collectors.budgets import MAX_SAID
+from yoloscope_exporter.collectors.owners import MAX_SAID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -43,7 +43,6 @@ AT_ONCE = 4  # ranks in a cycle
 MAX_BYTES = 256 << 20  # of what is kept of one user in the exporter's directory; a rank has some 400 kB
 KEPT, REFUSED = "kept", "refused"
 UNKNOWN = "unknown"  # the diagnosis may know more a little later
-_DEAD = ("failed", "killed")
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class PostMortems:
         dead: set[tuple[str, str]] = set()
         causes: dict[tuple[str, str], Mapping[str, str]] = {}
         for metric, labels, value in self.context.latest():
-            if metric is catalog.TRAIN_STATE and value == 1.0 and labels[2] in _DEAD:
+            if metric is catalog.TRAIN_STATE and value == 1.0 and labels[2] in catalog.DEAD:
                 dead.add((labels[0], labels[1]))
             elif metric is catalog.TRAIN_VERDICT_CAUSE_INFO:
                 name = labels[3].partition(":")[0]

@@ -29,10 +29,10 @@ import psutil
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
-from yoloscope_exporter.collectors.budgets import Time
 from yoloscope_exporter.collectors.files import read, read_or_empty
 from yoloscope_exporter.collectors.procfs import point_psutil
 from yoloscope_exporter.language import text
+from yoloscope_exporter.sharing import Time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

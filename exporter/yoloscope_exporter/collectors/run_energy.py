@@ -90,7 +90,7 @@ class Usage(NamedTuple):
 
 
 @dataclass
-class Ledger:
+class Accounting:
     """Accounts of ranks, and what the meters showed when they were last divided. Pure.
 
     Attributes:
@@ -190,33 +190,33 @@ def _cpu_shares(before: Mapping[Who, float], now: Usage) -> dict[Who, float]:
 
 
 class RunEnergy:
-    """Keeps the ledger up to date with the node's samples."""
+    """Keeps the accounting up to date with the node's samples."""
 
     def __init__(self, context: Context) -> None:
         """Go on where an exporter before has stopped."""
         self._context = context
         self._state = StateFile(context.config().path_state, NAME, context.procfs)
-        self.ledger = restored(self._state.load())
-        self._seen: dict[Who, float] = dict.fromkeys(self.ledger.accounts, context.clock())
+        self.accounting = restored(self._state.load())
+        self._seen: dict[Who, float] = dict.fromkeys(self.accounting.accounts, context.clock())
         self._stored = context.clock()
 
     def collect(self) -> Iterator[Sample]:
         """What each rank that is shown has drawn so far, by source."""
         now, clock = usage(self._context.latest()), self._context.clock()
-        self.ledger.advance(now)
+        self.accounting.advance(now)
         unseen = [who for who, seen in self._seen.items() if who not in now.began and clock - seen < FORGET_SECONDS]
         self._seen = {who: self._seen[who] for who in unseen[-MOST_UNSEEN:]} | dict.fromkeys(now.began, clock)
-        self.ledger.forget(self._seen)
+        self.accounting.forget(self._seen)
         if clock - self._stored >= STORE_SECONDS:
             self._stored = clock
             self.close()
         for who in now.began:
-            for source, joules in self.ledger.accounts.get(who, {}).items():
+            for source, joules in self.accounting.accounts.get(who, {}).items():
                 yield Sample(catalog.TRAIN_ENERGY_JOULES_TOTAL, (*who, source), joules)
 
     def close(self) -> None:
-        """Store the ledger."""
-        self._state.store(stored(self.ledger))
+        """Store the accounting."""
+        self._state.store(stored(self.accounting))
 
 
 def usage(samples: Iterable[Sample]) -> Usage:
@@ -268,27 +268,27 @@ def _work(instances: AbstractSet[str], parts: Mapping[str, float], load: Mapping
     return work if any(work.values()) else sizes
 
 
-def stored(ledger: Ledger) -> dict[str, Any]:
-    """The ledger as JSON has it: keys of several parts become lists."""
+def stored(accounting: Accounting) -> dict[str, Any]:
+    """The accounting as JSON has it: keys of several parts become lists."""
     return {
-        "meters": [[*meter, joules] for meter, joules in ledger.meters.items()],
-        "accounts": [[*who, ledger.began[who], account] for who, account in ledger.accounts.items()],
-        "cpu": [[*who, seconds] for who, seconds in ledger.cpu.items()],
+        "meters": [[*meter, joules] for meter, joules in accounting.meters.items()],
+        "accounts": [[*who, accounting.began[who], account] for who, account in accounting.accounts.items()],
+        "cpu": [[*who, seconds] for who, seconds in accounting.cpu.items()],
     }
 
 
-def restored(content: Mapping[str, Any]) -> Ledger:
-    """The same backwards; an empty ledger from what is none."""
-    ledger = Ledger()
+def restored(content: Mapping[str, Any]) -> Accounting:
+    """The same backwards; an empty accounting from what is none."""
+    accounting = Accounting()
     try:
         for source, name, joules in content.get("meters", ()):
-            ledger.meters[str(source), str(name)] = float(joules)
+            accounting.meters[str(source), str(name)] = float(joules)
         for run, rank, began, account in content.get("accounts", ()):
             who = (str(run), str(rank))
-            ledger.began[who] = float(began)
-            ledger.accounts[who] = {str(source): float(joules) for source, joules in account.items()}
+            accounting.began[who] = float(began)
+            accounting.accounts[who] = {str(source): float(joules) for source, joules in account.items()}
         for run, rank, seconds in content.get("cpu", ()):
-            ledger.cpu[str(run), str(rank)] = float(seconds)
+            accounting.cpu[str(run), str(rank)] = float(seconds)
     except (AttributeError, TypeError, ValueError):
-        return Ledger()
-    return ledger
+        return Accounting()
+    return accounting

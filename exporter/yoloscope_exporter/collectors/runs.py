@@ -2,8 +2,8 @@
 
 Every record is somebody else's file. It belongs to who owns it and its directory, it must lie where its identity says,
 it may only hold metrics of its kind, its series carry its own run and rank whatever it claims, it lives as long as a
-process of its owner holds its lock for writing, and there are at most so many of each (`budgets`). What is refused is
-counted by reason and owner, and said once.
+process of its owner holds its lock for writing, and there are at most so many of each. What is refused is counted by
+reason and owner, and said once.
 
 A run is known by its owner and its name. The label `run` is the name alone as long as that is enough; the owner's user
 id is added (`train/x@1000`) to runs over several nodes, whose ranks are joined by it, to the second of two owners' runs
@@ -23,25 +23,25 @@ from typing import TYPE_CHECKING
 
 from yoloscope_record import paths
 from yoloscope_record.file_format import SUFFIX, RecordError
-from yoloscope_record.loader_facts import LOADER_PIDS, SLOW_FILES, VAL_LOADER_PIDS, SlowFile, pids, slow_files
+from yoloscope_record.loader_facts import LOADER_PIDS, VAL_LOADER_PIDS, pids
 from yoloscope_record.paths import NODES, OWNED, RunDirectory, run_directory
 from yoloscope_record.reader import READ_ATTEMPTS, Reader, Record
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
-from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, budgets, circumstances
-from yoloscope_exporter.collectors.budgets import Payers, Refusals, Time
+from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, circumstances
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
+from yoloscope_exporter.collectors.owners import Payers, Refusals
+from yoloscope_exporter.collectors.run_samples import Devices, RunProcess, accept, run_samples
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
 from yoloscope_exporter.language import text
+from yoloscope_exporter.sharing import Time, in_turn, shares
 from yoloscope_exporter.system import descriptor_limit, os
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from yoloscope_record.file_format import Identity
-
+    from yoloscope_exporter.catalog import Sample
     from yoloscope_exporter.collectors import Context
     from yoloscope_exporter.config import Config
 
@@ -53,44 +53,11 @@ MAX_OPEN = 512  # records of living writers kept open, and no more than a quarte
 MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
 MAX_ALL_SERIES = 40_000  # of all runs; the shipped `sample_limit` is 50,000, and the node itself has some thousand
 RANK_SERIES = 150  # that are made of each rank here: its verdicts, states, processes
+CYCLE_SECONDS = 0.1  # for reading all records; half of it for those of one owner
 PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
 SKIPS = 10  # cycles for which it does so for a run that there is no time for
-DEVICES_EVERY = 5  # cycles
-FINAL = ("finished", "failed")
 
 _log = logging.getLogger(__name__)
-
-#: Made here, so a record may not claim them.
-_OURS = {
-    catalog.TRAIN_RUN_INFO,
-    catalog.TRAIN_JOB_INFO,
-    catalog.TRAIN_DEVICE_INFO,
-    catalog.TRAIN_UP,
-    catalog.TRAIN_STATE,
-    catalog.TRAIN_SLOW_FILE_SECONDS,
-    catalog.TRAIN_SLOW_FILE_BYTES,
-    catalog.TRAIN_SLOW_FILE_CPU_SECONDS,
-    catalog.TRAIN_SLOW_FILE_INFO,
-    catalog.TRAIN_VERDICT,
-    catalog.TRAIN_VERDICT_FIX_INFO,
-    catalog.TRAIN_VERDICT_CAUSE_INFO,
-    catalog.TRAIN_ENERGY_JOULES_TOTAL,
-    catalog.TRAIN_GOODPUT_RATIO,
-    catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
-    catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL,
-    catalog.TRAIN_HANG_INFO,
-    catalog.TRAIN_END_INFO,
-    catalog.PREDICT_RUN_INFO,
-    catalog.PREDICT_UP,
-    catalog.PREDICT_STATE,
-    catalog.PREDICT_VERDICT,
-    catalog.PREDICT_VERDICT_FIX_INFO,
-}
-_ACCEPTED = {
-    metric.name
-    for metric in catalog.METRICS
-    if metric.labels[:2] == ("run", "rank") and "role" not in metric.labels and metric not in _OURS
-}
 
 
 def collectors(context: Context) -> Sequence[Collector]:
@@ -124,7 +91,7 @@ class _File:
         """Whether an ended rank has been published for its time."""
         if self.record is None or self.record.alive:
             return False
-        return now - self.ended > (config.runs_keep if self.record.state in FINAL else config.runs_keep_killed)
+        return now - self.ended > (config.runs_keep if self.record.state in catalog.FINAL else config.runs_keep_killed)
 
 
 #: What to do about a record directory that cannot be read.
@@ -147,12 +114,12 @@ _LIVING, _NEW, _DEAD, _UNREADABLE, _OVER = range(5)
 class Runs:
     """Follows the records below the record directory."""
 
-    def __init__(self, context: Context, seconds: float = budgets.CYCLE_SECONDS) -> None:
+    def __init__(self, context: Context, seconds: float = CYCLE_SECONDS) -> None:
         """Remember the context; nothing is read yet. A collection may take so many `seconds`, one owner half of it."""
         self._context, self._seconds = context, seconds
         self._refuse_one = Refusals(lambda reason: context.reject(NAME, reason))
         self._payer = Payers(context.config().path_rootfs / "etc/subuid")
-        self._devices = _Devices(context.latest)
+        self._devices = Devices(context.latest)
         self._clear = Clearing(context.records)
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
         self._kinds: dict[str, tuple[int, int]] = {}  # of directories that were looked at, and when they had changed
@@ -189,7 +156,7 @@ class Runs:
     def _samples(self, followed: Sequence[RunDirectory], now: float) -> Iterator[Sample]:
         """What was read, as samples."""
         shown = {entry: found for entry in followed if (found := self._shown(entry, now))}
-        granted = budgets.shares(self._wanted(shown), MAX_ALL_SERIES)
+        granted = shares(self._wanted(shown), MAX_ALL_SERIES)
         self._label(shown)
         everybody = [record for files in shown.values() for record in _ranks(files)]
         self._restarts = circumstances.restarts(everybody, self._restarts)  # a job's next run may come before its last
@@ -238,7 +205,8 @@ class Runs:
         """Samples of one run; adds its living ranks to `trainers`."""
         label = self._labels[entry.path][1]
         limited = self._limited(entry, files, granted)
-        samples = _run_samples(limited, self._devices, self._event, label)
+        processes = [RunProcess(file.record, file.job or {}, file.death) for file in limited if file.record]
+        samples = run_samples(processes, self._devices, self._event, label)
         trainers += [_trainer(record, label) for record in _ranks(limited) if record.holder]
         return samples
 
@@ -267,7 +235,7 @@ class Runs:
         """
         runs = [entry for entry in entries if self._kind(entry) != _OVER]
         runs.sort(key=lambda run: (self._kind(run), -run.changed))
-        runs = budgets.in_turn(runs, lambda run: self._payer(run.owner))
+        runs = in_turn(runs, lambda run: self._payer(run.owner))
         followed = runs[:MAX_RUNS]
         turning = {self._payer(entry.owner) for entry in followed if self._kind(entry) != _LIVING}
         for entry in runs[MAX_RUNS:]:
@@ -365,7 +333,7 @@ class Runs:
                 self._refuse_one("series", entry.owner)
                 continue
             begun = self._context.clock()
-            file = known.get(name) or _File(Reader(Path(entry.path, name), _accept))
+            file = known.get(name) or _File(Reader(Path(entry.path, name), accept))
             self._refresh(file, entry, now, 1, inode)
             files[name] = file
             series[payer] += file.record.series if file.record else 0
@@ -414,7 +382,12 @@ class Runs:
                 file.busy = True
             else:
                 self._refuse(file, entry.owner, error, stamp)
-            return
+        else:
+            self._take(file, entry, record, now)
+
+    def _take(self, file: _File, entry: RunDirectory, record: Record, now: float) -> None:
+        """Remember what a record holds, and what goes with it: a living rank's job, how a dead one ended."""
+        path = file.reader.path
         if record.alive and not _is_of(self._context.procfs, record.holder, entry.owner):
             self._refuse_one.once("holder", entry.owner, str(path))
             record = record._replace(alive=False, holder=0)
@@ -422,11 +395,12 @@ class Runs:
         if record.alive:
             file.seen_alive, file.settled = True, None
             if file.job is None and record.identity.kind == "rank":
-                file.job = job_of(self._context.procfs / str(record.holder) / "cgroup") if record.holder else {}
+                cgroup = self._context.procfs / str(record.holder) / "cgroup"
+                file.job = circumstances.job_of(cgroup) if record.holder else {}
         else:
             file.ended = now if file.seen_alive else min(record.updated, now)
             file.seen_alive = False
-            if record.identity.kind == "rank" and record.state not in FINAL:
+            if record.identity.kind == "rank" and record.state not in catalog.FINAL:
                 file.death = ending(path.parent, record.identity.rank)
             with suppress(OSError):
                 file.settled = _stamp(path)
@@ -548,219 +522,3 @@ def _trainer(record: Record, label: str) -> Trainer:
         loader_pids=pids(record.facts, LOADER_PIDS),
         val_loader_pids=pids(record.facts, VAL_LOADER_PIDS),
     )
-
-
-# --- from records to samples ----------------------------------------------------------------------------------------
-
-
-class _Devices:
-    """The GPU of each rank: by UUID, or by the process that was last seen on it."""
-
-    def __init__(self, latest: Callable[[], Iterable[Sample]]) -> None:
-        self._latest = latest
-        self._index: dict[str, str] = {}
-        self._cut: set[str] = set()
-        self._seen: dict[tuple[str, ...], set[str]] = {}  # GPUs by run and rank; without either of other processes
-        self._age = 0
-
-    def refresh(self) -> None:
-        """Look at the last cycle's samples, but not every time: GPUs seldom change."""
-        self._age -= 1
-        if self._age > 0 and self._index:
-            return
-        self._age, self._index, self._seen = DEVICES_EVERY, {}, defaultdict(set)
-        for metric, labels, _ in self._latest():
-            if metric is catalog.GPU_INFO:
-                self._index[labels[1]] = labels[0]
-            elif metric is catalog.GPU_PROCESS_MEMORY_BYTES:
-                self._seen[labels[3:5]].add(labels[0])
-        self._cut = {gpu.partition("/")[0] for gpu in self._index.values() if "/" in gpu}
-
-    def of(self, who: tuple[str, str], facts: Mapping[str, str], *, alive: bool) -> tuple[str, str] | None:
-        """Index and UUID of a rank's GPU; None while that is not certain, as of a GPU that MIG has cut.
-
-        What the record says counts, of one that lives unless the driver sees ranks there and not this one: anybody
-        could claim a GPU that others train on, and with it a part of what it draws and does.
-        """
-        told, seen = facts.get("gpu_uuid", ""), self._seen.get(who, set())
-        for uuid in (told, f"MIG-{told.removeprefix('GPU-')}"):  # CUDA tells that of an instance without its kind
-            gpu = facts.get("gpu") or self._index.get(uuid)
-            others = any(gpu in gpus for (run, _), gpus in self._seen.items() if run)
-            if gpu and gpu not in self._cut and (gpu in seen or not (alive and others)):
-                return gpu, uuid
-        if len(seen) != 1:
-            return None
-        (gpu,) = seen
-        return gpu, next((uuid for uuid, index in self._index.items() if index == gpu), "")
-
-
-def _run_samples(
-    files: Sequence[_File], devices: _Devices, event: Callable[[Record, Ending], str], label: str
-) -> list[Sample]:
-    """Samples of one run's records; workers count only beside their rank."""
-    ranks: dict[str, tuple[Record, _File]] = {}
-    workers = defaultdict(list)
-    for file in files:
-        if file.record and file.record.identity.kind == "rank":
-            ranks[file.record.identity.rank] = (file.record, file)
-        elif file.record and file.record.identity.kind == "worker":
-            workers[file.record.identity.rank].append(file.record)
-    samples = [one for file in files if file.record for one in prediction(file.record)]
-    for rank, (record, file) in ranks.items():
-        samples += _state(record)
-        samples += _facts(record, file.job or {}, devices, label)
-        samples += _end(record, file.death, event)
-        samples += _slow_files(record.identity, workers[rank])
-        samples += _merged((record, *workers[rank]))
-    named = all(sample.labels[0] == label for sample in samples)
-    return samples if named else [sample._replace(labels=(label, *sample.labels[1:])) for sample in samples]
-
-
-def prediction(record: Record) -> Iterator[Sample]:
-    """Samples of a process that predicts, validates or exports; none of any other record."""
-    if record.identity.kind not in catalog.PREDICTIONS:
-        return
-    who, state = (record.identity.run, record.identity.rank), _prediction_state(record)
-    yield Sample(catalog.PREDICT_UP, who, 1.0 if record.alive else 0.0)
-    for name in catalog.PREDICT_STATES:
-        yield Sample(catalog.PREDICT_STATE, (*who, name), 1.0 if name == state else 0.0)
-    facts = {"pid": str(record.pid), **record.facts, **_owner(record)}
-    yield Sample(catalog.PREDICT_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.PREDICT_FACTS)), 1.0)
-    for sample in record.samples:
-        ended = sample.metric == catalog.PREDICT_UNDER_WAY and not record.alive
-        yield sample._replace(value=0.0) if ended else sample
-
-
-def _prediction_state(record: Record) -> str:
-    """Its state; of a daemon that was terminated between two calls, as the workers of a Pool are, that it finished."""
-    if record.alive or record.state in FINAL:
-        return record.state
-    under_way = any(sample.value for sample in record.samples if sample.metric == catalog.PREDICT_UNDER_WAY)
-    return "finished" if record.facts.get("daemon") and not under_way else "killed"
-
-
-def _state(record: Record) -> Iterator[Sample]:
-    """Whether the rank lives, its state, its beginning and its end."""
-    who = (record.identity.run, record.identity.rank)
-    state = record.state if record.alive or record.state in FINAL else "killed"
-    given = {sample.metric.name for sample in record.numbers}
-    yield Sample(catalog.TRAIN_UP, who, 1.0 if record.alive else 0.0)
-    for name in STATES:
-        yield Sample(catalog.TRAIN_STATE, (*who, name), 1.0 if name == state else 0.0)
-    moments = {catalog.TRAIN_START_TIMESTAMP_SECONDS: record.created}
-    if state in FINAL:
-        moments[catalog.TRAIN_END_TIMESTAMP_SECONDS] = record.updated
-    for metric, moment in moments.items():
-        if metric.name not in given and catalog.plausible(metric, moment) is not None:
-            yield Sample(metric, who, moment)
-
-
-def _facts(record: Record, job: Mapping[str, str], devices: _Devices, label: str) -> Iterator[Sample]:
-    """The info metrics. What its cgroup tells of its job counts before what the trainer says."""
-    who = (record.identity.run, record.identity.rank)
-    facts = {"pid": str(record.pid), **_of_job(record.facts, job), **_owner(record)}
-    yield Sample(catalog.TRAIN_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.RUN_FACTS)), 1.0)
-    if any(facts.get(name) for name in catalog.JOB_FACTS):
-        yield Sample(catalog.TRAIN_JOB_INFO, (*who, *(facts.get(name, "") for name in catalog.JOB_FACTS)), 1.0)
-    device = devices.of((label, who[1]), facts, alive=record.alive)
-    if device is not None:
-        yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
-
-
-def _of_job(told: Mapping[str, str], job: Mapping[str, str]) -> dict[str, str]:
-    """The facts with what the cgroup tells; whoever claims another job's number has nothing to say of this one."""
-    number = job.get("slurm_job_id", "")
-    other = number and told.get("slurm_job_id", number) != number
-    return {**{name: text for name, text in told.items() if not (other and name.startswith("slurm_"))}, **job}
-
-
-def _end(record: Record, death: Ending, event: Callable[[Record, Ending], str]) -> Iterator[Sample]:
-    """How a rank ended that did not finish: by its exception, or by what its stack files hold."""
-    if record.alive or record.state == "finished":
-        return
-    told: Mapping[str, str] = record.facts
-    if record.state != "failed":
-        kept = {name: record.facts.get(name, "") for name in ("cause", "exception_message")}
-        told = {**kept, **death.facts, "event": event(record, death)}
-    names = ("exception", "exception_message", "signal", "exception_own", "exception_at", "waited", "event", "cause")
-    values = tuple(told.get(name, "") for name in names)
-    if any(values):
-        yield Sample(catalog.TRAIN_END_INFO, (record.identity.run, record.identity.rank, *values), 1.0)
-
-
-def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:
-    """The slowest of the files that the rank's workers tell of; a file that several had, as the slowest had it."""
-    told = [file for worker in workers for file in slow_files(worker.facts)]
-    slowest: dict[str, SlowFile] = {}
-    for file in sorted(told, key=lambda file: file.seconds, reverse=True):
-        if catalog.plausible(catalog.TRAIN_SLOW_FILE_SECONDS, file.seconds) is not None:
-            slowest.setdefault(file.path, file)
-    for file in islice(slowest.values(), SLOW_FILES):
-        yield from _slow_file((who.run, who.rank, file.path), file)
-
-
-def _slow_file(labels: tuple[str, str, str], file: SlowFile) -> Iterator[Sample]:
-    numbers = {
-        catalog.TRAIN_SLOW_FILE_SECONDS: file.seconds,
-        catalog.TRAIN_SLOW_FILE_BYTES: file.size,
-        catalog.TRAIN_SLOW_FILE_CPU_SECONDS: file.computing,
-    }
-    for metric, number in numbers.items():
-        if number is not None and catalog.plausible(metric, number) is not None:
-            yield Sample(metric, labels, float(number))
-    pixels = [str(side or "") for side in (file.width, file.height)]
-    about = (*pixels, file.form, file.filesystem, "true" if file.repaired else "")
-    if any(about):
-        yield Sample(catalog.TRAIN_SLOW_FILE_INFO, (*labels, *about), 1.0)
-
-
-def job_of(path: Path) -> dict[str, str]:
-    """Slurm job and container by the names that slurmstepd and the container runtimes give their cgroups."""
-    try:
-        text = read(path)
-    except OSError:
-        return {}
-    found = {}
-    if match := circumstances.CGROUP.search(text):
-        found["slurm_job_id"] = match[1]
-    if match := re.search(r"[/:](?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)", text, re.MULTILINE):
-        found["container"] = match[1][:12]  # as docker ps and crictl ps show it
-    return found
-
-
-def _owner(record: Record) -> dict[str, str]:
-    """The file's owner, which nobody can make up: the name, or the number where this system does not know that."""
-    return {"user": budgets.user_name(record.uid)}
-
-
-def _merged(records: Sequence[Record]) -> list[Sample]:
-    """The rank's own samples and its workers', histograms of the same series added up."""
-    samples: list[Sample] = []
-    histograms: dict[tuple[str, tuple[str, ...]], list[Sample]] = {}
-    for record in records:
-        samples += record.numbers if record.alive else filter(_is_past, record.numbers)
-        for sample in record.histograms:
-            histograms.setdefault((sample.metric.name, sample.labels), []).append(sample)
-    return samples + [parts[0] if len(parts) == 1 else _sum(parts) for parts in histograms.values()]
-
-
-def _is_past(sample: Sample) -> bool:
-    """Whether it says nothing of a time to come: after early stopping, or a death, there is none."""
-    return sample.metric is not catalog.TRAIN_REMAINING_SECONDS
-
-
-def _accept(who: Identity, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Only metrics of its kind, under the record's own run, rank and worker."""
-    predicts = metric.area in {"predict", "export"}
-    if metric.name not in _ACCEPTED or predicts != (who.kind in catalog.PREDICTIONS):
-        return None
-    if metric.labels[2:] == ("worker",) and who.kind == "worker":
-        return (who.run, who.rank, who.worker)
-    return (who.run, who.rank, *labels[2:])
-
-
-def _sum(samples: Sequence[Sample]) -> Sample:
-    """One histogram of several of the same series."""
-    values = [sample.value for sample in samples if isinstance(sample.value, HistogramValue)]
-    counts = tuple(map(sum, zip(*(value.counts for value in values), strict=True)))
-    return samples[0]._replace(value=HistogramValue(counts, sum(value.sum for value in values)))

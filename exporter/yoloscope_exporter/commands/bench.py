@@ -19,8 +19,7 @@ from yoloscope_exporter.bench.plan import Found, Plan
 from yoloscope_exporter.bench.session import CannotBenchError, Session, scratch
 from yoloscope_exporter.commands import options, output
 from yoloscope_exporter.config import types
-from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.language import joined, reason, say
+from yoloscope_exporter.language import joined, reason, say, units
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.system import KILLS_GROUPS, os
 from yoloscope_exporter.terminal import plain

@@ -62,7 +62,7 @@ WATCH_SECONDS = 15.0
 @options.records
 @options.kept
 @click.option("--run", default="", metavar="NAME", help="Only this run; the beginning of its name is enough.")
-@click.option("--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus.")
+@options.cluster
 @click.option(
     "--format",
     "form",
@@ -177,7 +177,7 @@ def of_record(records: Path, run: str, kept: Path | None, limits: Thresholds | N
     Raises:
         click.ClickException: there is nothing.
     """
-    from yoloscope_exporter.commands.report import postmortem_of  # noqa: PLC0415 - reports come with it
+    from yoloscope_exporter.commands.run_sources import postmortem_of  # noqa: PLC0415 - reports come with it
 
     return diagnose_range([postmortem_of(records, run, kept).store], limits)
 

@@ -28,6 +28,10 @@ kept = click.option(
     metavar="DIR",
     help="Directory in which an exporter keeps the ends of runs whose records are gone.",
 )
+#: Where a source knows several clusters.
+cluster = click.option(
+    "--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus."
+)
 #: In which language people are written to: as `--language` of every command, with a variable of its own.
 language = click.option(
     "--language",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,44 +11,29 @@ from typing import TYPE_CHECKING, Any
 import click
 from yoloscope_record import paths
 
-from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.collectors.stacks import finding
 from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
-from yoloscope_exporter.commands import options
+from yoloscope_exporter.commands import options, run_sources
 from yoloscope_exporter.commands.output import write
+from yoloscope_exporter.commands.run_sources import Where
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import markup, rules
-from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import joined, reason, say, text
-from yoloscope_exporter.recordings import postmortem, reader
+from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import html as pages
-from yoloscope_exporter.reports import names
 from yoloscope_exporter.reports import runs as all_runs
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.prices import VARIABLES, Prices, priced
 from yoloscope_exporter.reports.promises import heeded, promises
-from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters
 from yoloscope_exporter.terminal import progress
 from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from yoloscope_exporter.measures.series import Store
-
-
-@dataclass(frozen=True)
-class _Where:
-    """Where `report` reads runs from."""
-
-    recording: Path | None
-    prometheus: str | None
-    since: float
-    cluster: str
-    records: Path
-    kept: Path | None
+    from yoloscope_exporter.reports.summary import Summary
 
 
 class _ManyAfterVs(click.Command):
@@ -163,7 +148,7 @@ def _with_prices(command: Callable[..., None]) -> Callable[..., None]:
     metavar="DURATION",
     help="How far back to read with --prometheus.",
 )
-@click.option("--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus.")
+@options.cluster
 @options.records
 @options.kept
 @click.option(
@@ -223,16 +208,16 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
       1  with --gate: slower by more than PERCENT beyond doubt
       2  bad input, or --gate on runs too short to judge
     """  # noqa: D301 - click reads the backslash
-    where = _Where(recorded, prometheus, since, cluster, records or paths.directory(), kept)
+    where = Where(recorded, prometheus, since, cluster, records or paths.directory(), kept)
     if recorded and prometheus:
         raise click.UsageError(say("choose one of --recording and --prometheus"))
-    runs = runs or _newest(where, others, black_box=black_box)
+    runs = runs or run_sources.newest(where, others, black_box=black_box)
     _check(runs, others, gate, black_box=black_box, where=where)
     if black_box:
-        _black_postmortem(where, runs[0], html)
+        _black_box(where, runs[0], html)
         return
     found = [_priced(one, prices) for one in heeded([_read(where, run) for run in (*runs, *others)])]
-    _refuse_kinds(found)
+    _refuse_several_kinds(found)
     groups = [found[: len(runs)], found[len(runs) :]] if others else [[summary] for summary in found]
     if len(groups) == 1:
         _write(markdown, summary_markdown(groups[0][0]))
@@ -252,13 +237,7 @@ def _priced(summary: Summary, prices: Prices) -> Summary:
     return replace(summary, figures=priced(summary.figures, prices))
 
 
-def _newest(where: _Where, others: Sequence[str], *, black_box: bool) -> tuple[str, ...]:
-    """The run on this machine that began last; nothing where runs are compared, or read from elsewhere."""
-    elsewhere = others or where.recording or where.prometheus
-    return () if elsewhere else tuple(postmortem.runs(where.records, predictions=not black_box)[:1])
-
-
-def _refuse_kinds(found: Sequence[Summary]) -> None:
+def _refuse_several_kinds(found: Sequence[Summary]) -> None:
     """What a training does and what a prediction does have no figures in common."""
     kinds = {summary.kind: summary.run for summary in found}
     if len(kinds) > 1:
@@ -266,18 +245,18 @@ def _refuse_kinds(found: Sequence[Summary]) -> None:
         raise click.ClickException(say("only runs of one kind are compared, and these differ: {there}", there=there))
 
 
-def _read(where: _Where, run: str) -> Summary:
+def _read(where: Where, run: str) -> Summary:
     with progress.shown(say("reading {what}", what=run)):
-        return _summary(where, run)
+        return run_sources.summary(where, run)
 
 
-def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:
+def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: Where) -> None:
     """Refuse a number of runs that makes no sense."""
     if not runs or (black_box and len((*runs, *others)) != 1):
         raise click.UsageError(
             say(
                 "name one run; {known}" if black_box else "name one run, or several to compare; {known}",
-                known=_known(where, predictions=not black_box),
+                known=run_sources.known(where, predictions=not black_box),
             )
         )
     if others and (len(runs) > 1) != (len(others) > 1):
@@ -338,115 +317,6 @@ def _write(path: Path | None, text: str) -> None:
     click.echo(say("written to {path}", path=path), err=True)
 
 
-def _summary(where: _Where, run: str) -> Summary:
-    stores = _of_cluster(_stores(where, run), where.cluster)
-    try:
-        trainings, predictions = all_runs.known(stores)
-        alone = trainings or predictions
-        one = Path(run).exists() and len(alone) == 1
-        name = alone[0] if one else _meant(run, [*trainings, *predictions])
-        _refuse_several(name, clusters(stores, name))
-        return all_runs.summarize(stores, name)
-    except UnknownRunError as error:
-        raise click.ClickException(_unknown(run, error)) from error
-
-
-def _meant(run: str, known: Sequence[str]) -> str:
-    """The one known run that is meant; `run` itself if it is not one."""
-    found = names.matches(run, known)
-    return found[0] if len(found) == 1 else run
-
-
-def _of_cluster(stores: Sequence[Store], cluster: str) -> list[Store]:
-    chosen = [store for store in stores if cluster in {"", store.cluster}]
-    if stores and not chosen:
-        known = sorted({store.cluster for store in stores} - {""})
-        there = say("known clusters: {known}", known=", ".join(known)) if known else say("no cluster is named")
-        raise click.ClickException(say("--cluster {cluster}: no such cluster; {there}", cluster=cluster, there=there))
-    return chosen
-
-
-def _refuse_several(run: str, found: Sequence[str]) -> None:
-    """Equal names in two clusters are two runs."""
-    if len(found) > 1:
-        raise click.ClickException(
-            say("{run} is a run in the clusters {found}; choose one with --cluster", run=run, found=", ".join(found))
-        )
-
-
-def _unknown(run: str, error: UnknownRunError) -> str:
-    if Path(run).is_file():
-        return say(
-            "{run} holds {number} runs; choose with --recording {run} {names}",
-            run=run,
-            number=len(error.known),
-            names=" ".join(error.known[:2]),
-        )
-    return reason(error)
-
-
-def _stores(where: _Where, run: str) -> list[Store]:
-    """The stores in which `run` is to be found."""
-    try:
-        if Path(run).is_file() and not postmortem.of_results(where.records, run):
-            return reader.read(Path(run))
-        if where.recording:
-            return reader.read(where.recording)
-        if where.prometheus:
-            return read_prometheus(where.prometheus, where.since, run, where.cluster)
-        return [postmortem_of(where.records, run, where.kept).store]
-    except (OSError, ValueError) as error:
-        raise click.ClickException(joined((run, reason(error)), ": ")) from error
-    except SourceError as error:
-        raise click.ClickException(reason(error)) from error
-
-
-def postmortem_of(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem:
-    """What is left of a run, by its name, the beginning of it if there is but one such run, or its results' folder.
-
-    Raises:
-        click.ClickException: there is nothing, its beginning only, or more than one run of such a name.
-    """
-    found, known = _left(records, run, kept), []
-    if found is None:
-        bases = [base for base in (records, kept) if base and base.is_dir()]
-        known = list(dict.fromkeys(name for base in bases for name in postmortem.runs(base, predictions=True)))
-        begin_so = [] if Path(run).is_dir() else names.matches(run, known)
-        found = _left(records, begin_so[0], kept) if len(begin_so) == 1 else None
-    if found is not None:
-        return found
-    if Path(run).suffix in {".om", ".gz"}:
-        raise click.ClickException(say("{run}: no such file", run=run))
-    what = (
-        text("nothing of a run is kept in {run}", run=run)
-        if Path(run).is_dir()
-        else text("no run {run!r} on this machine", run=run)
-    )
-    there = names.unknown(run, known) if known else text("no runs in {records}", records=records)
-    raise click.ClickException(joined((what, there)))
-
-
-def _left(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem | None:
-    """What is left of the run of this name, if there is anything."""
-    try:
-        return postmortem.read(*postmortem.find(records, run, kept))
-    except postmortem.StillOpenError as error:
-        raise click.ClickException(str(error)) from None
-    except KeyError:
-        return None
-
-
-def _known(where: _Where, *, predictions: bool) -> str:
-    if where.recording or where.prometheus:
-        return say("see `yoloscope report --help`")
-    known = postmortem.runs(where.records, predictions=predictions)
-    return (
-        say("known runs: {listed}", listed=names.listed(known))
-        if known
-        else say("no runs in {records}", records=where.records)
-    )
-
-
 def _last_stacks(records: Path, run: str) -> list[str]:
     """What the run's processes answered when they were asked last, dead ones included; nobody is asked now."""
     try:
@@ -462,9 +332,9 @@ def _last_stacks(records: Path, run: str) -> list[str]:
     )
 
 
-def _black_postmortem(where: _Where, wanted: str, html: Path | None) -> None:
+def _black_box(where: Where, wanted: str, html: Path | None) -> None:
     """Print and plot the last batches of a run."""
-    found = postmortem_of(where.records, wanted, where.kept)
+    found = run_sources.postmortem_of(where.records, wanted, where.kept)
     run = found.run
     summary = all_runs.summarize([found.store], run)
     if not summary.trains:

@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config.types import address, duration
-from yoloscope_exporter.diagnosis.units import counted
 from yoloscope_exporter.language import reason, say
+from yoloscope_exporter.language.units import counted
 from yoloscope_exporter.sampling.exposition import Renderer, negotiate
 from yoloscope_exporter.service.exporter import taken
 from yoloscope_exporter.service.signals import present, waiting

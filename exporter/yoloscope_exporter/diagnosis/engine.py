@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.catalog import DEAD
 from yoloscope_exporter.diagnosis import causes, rules
 from yoloscope_exporter.diagnosis.advice import Advice, gain
 from yoloscope_exporter.diagnosis.advice.checks import settled
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.language import finished, text
 
 if TYPE_CHECKING:

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import gain
 from yoloscope_exporter.diagnosis.advice.settings import in_use
 from yoloscope_exporter.diagnosis.forecast import WORTH_TELLING, Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -29,7 +29,6 @@ from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_gpu_seconds, wasted_joules
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
@@ -236,7 +235,7 @@ class Live:
             metric = catalog.PREDICT_VERDICT_FIX_INFO if predicts else catalog.TRAIN_VERDICT_FIX_INFO
             yield catalog.Sample(metric, (*key, *said.fix), 1.0)
         for key, said in self._said.items():
-            if key[2] in DEAD:
+            if key[2] in catalog.DEAD:
                 yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, *said.why), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
@@ -248,7 +247,7 @@ class Live:
 
 
 def _texts(verdict: Verdict, now: float) -> _Said:
-    return _Said(now, in_labels(verdict.fix), _explained(verdict) if verdict.name in DEAD else ())
+    return _Said(now, in_labels(verdict.fix), _explained(verdict) if verdict.name in catalog.DEAD else ())
 
 
 def _explained(verdict: Verdict) -> tuple[str, str, str]:

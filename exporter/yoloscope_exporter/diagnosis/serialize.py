@@ -14,8 +14,8 @@ from yoloscope_exporter.diagnosis.follow_up import FollowUp
 from yoloscope_exporter.diagnosis.forecast import Forecast, Unit
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.ultralytics_arguments import ADVISED
-from yoloscope_exporter.diagnosis.units import utc
 from yoloscope_exporter.language import CHINESE, finished, translated
+from yoloscope_exporter.language.units import utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

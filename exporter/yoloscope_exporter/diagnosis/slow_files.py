@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import markup, units
-from yoloscope_exporter.language import joined, say, text
+from yoloscope_exporter.diagnosis import markup
+from yoloscope_exporter.language import joined, say, text, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

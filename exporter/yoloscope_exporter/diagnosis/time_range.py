@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import prediction_totals, rules, signals, slow_files, units
+from yoloscope_exporter.diagnosis import prediction_totals, rules, signals, slow_files
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -30,7 +30,7 @@ from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.rules import lifecycle
 from yoloscope_exporter.diagnosis.signals.view import sampled
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 from yoloscope_exporter.measures.prediction import PREDICT_IMAGES
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.series import Store, Window, period

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures import gpu, loader, prediction, ranks, training
 from yoloscope_exporter.measures.formula import Formula, Quantile, Selector, last
 
@@ -27,11 +28,14 @@ class Course:
         name: in lower case; of a measure its own.
         formula: how it is calculated.
         by: labels of one line; `run` is that of the run which is looked at.
+        title, help: what a chart of it is called and says; a measure's own.
     """
 
     name: str
     formula: Formula
     by: tuple[str, ...]
+    title: str = ""
+    help: str = ""
 
     @property
     def unit(self) -> str:
@@ -40,7 +44,7 @@ class Course:
 
 
 def _measured(measure: Measure, *by: str) -> Course:
-    return Course(measure.name, measure.formula, by)
+    return Course(measure.name, measure.formula, by, measure.title, measure.help)
 
 
 #: All ranks of a run together.
@@ -54,12 +58,22 @@ OF_RUN: Final = (
     _measured(training.DATA_WAIT, *_RANK),
     _measured(loader.PREPARATION, *_RANK, "worker"),
     _measured(ranks.OWN, *_RANK),
-    Course("epoch", last(catalog.TRAIN_EPOCH).total("max"), _RUN),
-    Course("loss", last(catalog.TRAIN_LOSS).total("avg"), (*_RUN, "component")),
-    Course("metric", last(catalog.TRAIN_METRIC).total("max"), (*_RUN, "name")),
-    Course("cuda_allocated", last(catalog.TRAIN_CUDA_MEMORY_BYTES, kind="allocated").total("max"), _RANK),
-    Course("cuda_growth", last(catalog.TRAIN_CUDA_MEMORY_GROWTH_BYTES).total("max"), _RANK),
-    Course("resident", last(catalog.TRAIN_PROCESS_RESIDENT_BYTES).total("sum"), _RANK),
+    Course("epoch", last(catalog.TRAIN_EPOCH).total("max"), _RUN, text("Epoch")),
+    Course("loss", last(catalog.TRAIN_LOSS).total("avg"), (*_RUN, "component"), text("Loss")),
+    Course("metric", last(catalog.TRAIN_METRIC).total("max"), (*_RUN, "name"), text("Validation metrics")),
+    Course(
+        "cuda_allocated",
+        last(catalog.TRAIN_CUDA_MEMORY_BYTES, kind="allocated").total("max"),
+        _RANK,
+        text("GPU memory allocated by PyTorch"),
+    ),
+    Course("cuda_growth", last(catalog.TRAIN_CUDA_MEMORY_GROWTH_BYTES).total("max"), _RANK, text("GPU memory")),
+    Course(
+        "resident",
+        last(catalog.TRAIN_PROCESS_RESIDENT_BYTES).total("sum"),
+        _RANK,
+        text("Memory of the processes"),
+    ),
 )
 #: Of each GPU of the node.
 OF_GPUS: Final = tuple(

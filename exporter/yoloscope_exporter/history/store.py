@@ -13,11 +13,11 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Final
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors.budgets import shares
 from yoloscope_exporter.history.courses import KEPT
 from yoloscope_exporter.history.events import Event, changes, facts
 from yoloscope_exporter.measures.evaluate import Evaluator, Inside
 from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.sharing import shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

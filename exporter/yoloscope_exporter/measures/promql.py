@@ -49,8 +49,6 @@ UP = Metric("up", GAUGE, "", "1 if the last scrape of the target succeeded.")
 
 #: At least four scrapes, whatever the resolution of the panel.
 WINDOW = "$__rate_interval"
-#: From the start of a counter on: nothing is subtracted.
-LIFE = ""
 
 
 def any_of(*variables: str) -> str:
@@ -281,7 +279,7 @@ def render(formula: Formula, scope: Scope, *by: str, window: str = WINDOW) -> Ex
         formula: what to render.
         scope: what every selector in it is narrowed to.
         by: labels that its open totals keep.
-        window: range of its increases and averages; `LIFE` takes counters as they are.
+        window: range of its increases and averages.
 
     Raises:
         ValueError: a formula that cuts its window into parts needs it as a number and a unit, such as `20m`.
@@ -305,7 +303,7 @@ class _Renderer:
                 return self._over_time(formula)
             case Grown(of, rate):
                 function = "rate" if rate else "increase"
-                return f"{function}({self._selected(of)}[{self.window}])" if self.window else self._selected(of)
+                return f"{function}({self._selected(of)}[{self.window}])"
             case Number(value):
                 return f"{value:g}"
             case WindowSeconds(share):

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import colours
 from yoloscope_exporter.language import say, text
 from yoloscope_exporter.measures import gpu
 

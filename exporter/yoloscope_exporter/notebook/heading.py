@@ -5,10 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import colours, rules, units
+from yoloscope_exporter import colours
+from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.engine import ALIVE, worst_first
-from yoloscope_exporter.language import say, text
+from yoloscope_exporter.language import say, text, units
 from yoloscope_exporter.terminal.diagnosis import why_unknown
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.units import in_order
+from yoloscope_exporter.language.units import in_order
 from yoloscope_exporter.measures import gpu, loader, training
 from yoloscope_exporter.measures.evaluate import evaluate
 from yoloscope_exporter.measures.formula import RANK, WORKER

@@ -137,7 +137,7 @@ def _require_an_end(base: Path, run: str) -> None:
     for path in sorted(paths.find_run(base, run).glob("rank-*.rec")):
         with suppress(RecordError):
             record = Reader(path).read()
-            ended = record.alive or record.state in (*keeping.FINAL, keeping.KILLED)
+            ended = record.alive or record.state in (*catalog.FINAL, catalog.KILLED)
             if not ended and not circumstances.rebooted(record, boot):
                 raise StillOpenError(run, base, record.facts.get("host", ""))
 

@@ -9,8 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.language import say, text
+from yoloscope_exporter.language import say, text, units
 from yoloscope_exporter.reports.figures import QUANTITIES, Figure, Quantity, shown
 from yoloscope_exporter.reports.interval import band, interval
 from yoloscope_exporter.reports.significance import (

@@ -9,8 +9,8 @@ import shlex
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yoloscope_exporter.diagnosis import rules, units
-from yoloscope_exporter.language import finished, joined, text, translated
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.language import finished, joined, text, translated, units
 from yoloscope_exporter.reports.figures import QUANTITIES
 from yoloscope_exporter.reports.summary import JUDGED
 

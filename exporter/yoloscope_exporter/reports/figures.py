@@ -7,10 +7,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy, part_of_gpu
 from yoloscope_exporter.diagnosis.signals.learning import scores
-from yoloscope_exporter.language import in_figures, say
+from yoloscope_exporter.language import in_figures, say, units
 from yoloscope_exporter.measures import gpu, loader, memory, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.thresholds import THRESHOLDS

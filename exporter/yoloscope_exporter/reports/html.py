@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from yoloscope_exporter import charts as shared
+from yoloscope_exporter import colours
 from yoloscope_exporter.charts import pages
-from yoloscope_exporter.diagnosis import colours, slow_files, units
+from yoloscope_exporter.diagnosis import slow_files
 from yoloscope_exporter.diagnosis.advice import effect_in_words
-from yoloscope_exporter.language import say, spoken
+from yoloscope_exporter.language import say, spoken, units
 from yoloscope_exporter.reports import charts
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown

@@ -51,13 +51,23 @@ class Interval(NamedTuple):
         return text("{low:+.1f} to {high:+.1f} points", low=100 * self.low, high=100 * self.high)
 
 
-def spread(estimate: Estimate, *, relative: bool) -> float | None:
-    """Half the width of what holds a mean; None where that says nothing: more than the mean, of a share half of all.
+def says_of_mean(half: float, mean: float, *, relative: bool) -> bool:
+    """Whether an interval of half that width says anything of a mean: no more than the mean, of a share half of all.
 
     A change of a share goes from -1 to 1, the share itself from 0 to 1.
     """
+    return half <= (abs(mean) if relative else _WIDEST_OF_SHARES / 2)
+
+
+def says_of_change(half: float, *, relative: bool) -> bool:
+    """The same of a change: of the logarithm of a ratio, or of a difference of shares."""
+    return half <= (_WIDEST_OF_RATIOS if relative else _WIDEST_OF_SHARES)
+
+
+def spread(estimate: Estimate, *, relative: bool) -> float | None:
+    """Half the width of what holds a mean; None where that says nothing."""
     half = margin(estimate)
-    return half if half <= (abs(estimate.mean) if relative else _WIDEST_OF_SHARES / 2) else None
+    return half if says_of_mean(half, estimate.mean, relative=relative) else None
 
 
 def interval(before: Estimate, after: Estimate, *, relative: bool) -> Interval | None:
@@ -66,7 +76,7 @@ def interval(before: Estimate, after: Estimate, *, relative: bool) -> Interval |
         return None
     apart = difference(logarithm(before), logarithm(after)) if relative else difference(before, after)
     half = margin(apart)
-    if half > (_WIDEST_OF_RATIOS if relative else _WIDEST_OF_SHARES):
+    if not says_of_change(half, relative=relative):
         return None
     ends = (apart.mean - half, apart.mean + half)
     low, high = map(math.exp, ends) if relative else ends

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import markup, rules, slow_files, units
+from yoloscope_exporter.diagnosis import markup, rules, slow_files
 from yoloscope_exporter.diagnosis.advice import effect_in_words
-from yoloscope_exporter.language import joined, say, text
+from yoloscope_exporter.language import joined, say, text, units
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
 from yoloscope_exporter.reports.summary import JUDGED

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.language.units import in_order
 from yoloscope_exporter.measures.evaluate import Evaluator, Inside
 from yoloscope_exporter.measures.formula import Arithmetic, Clamp
 from yoloscope_exporter.measures.series import LabelSet, Window, period
@@ -53,7 +54,7 @@ def rank_windows(store: Store, run: str, up: Metric = catalog.TRAIN_UP) -> list[
         end = ended[0] if ended else alive[-1]  # the first moment after the end holds the final counts
         window = Window(store, series.times[0], end, period(list(series.times)))
         found.append(RankWindow(window, run, labels[1]))
-    return sorted(found, key=lambda rank: (len(rank.rank), rank.rank))
+    return sorted(found, key=lambda one: in_order(one.rank))
 
 
 def measured(ranks: Sequence[RankWindow], measure: Measure) -> float | None:

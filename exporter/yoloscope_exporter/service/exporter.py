@@ -18,7 +18,8 @@ from yoloscope_exporter.language import Text, reason, text
 from yoloscope_exporter.service import log
 from yoloscope_exporter.web.api import Api
 from yoloscope_exporter.web.application import application
-from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.config import WebConfigError
+from yoloscope_exporter.web.config_file import WebConfigFile
 from yoloscope_exporter.web.hosts import only_named
 from yoloscope_exporter.web.server import Server
 

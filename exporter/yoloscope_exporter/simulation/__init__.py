@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_exporter.simulation.node import Moment, samples
+from yoloscope_exporter.simulation.moment import Moment
+from yoloscope_exporter.simulation.node import samples
 from yoloscope_exporter.simulation.scenarios import SCENARIOS, Scenario
-from yoloscope_exporter.simulation.timeline import Node, Training, training
+from yoloscope_exporter.simulation.timeline import Node, Training, training_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,7 +95,7 @@ def fleet(  # noqa: PLR0913 - a fleet has that many facts
         )
         for i in range(nodes)
     )
-    return Fleet({node.instance: training(node) for node in made})
+    return Fleet({node.instance: training_of(node) for node in made})
 
 
 def simulate(  # noqa: PLR0913, PLR0917 - a fleet and a range of time

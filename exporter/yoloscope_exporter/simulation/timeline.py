@@ -230,7 +230,7 @@ class Training:
         return self.degraded.state(seconds - self.onset)
 
 
-def training(node: Node) -> Training:
+def training_of(node: Node) -> Training:
     """Lay out the course of a node's training."""
     healthy, degraded = regime(node, healthy=True), regime(node, healthy=False)
     epochs = min(node.epochs, max(1, round(node.onset / node.speed / healthy.epoch)))

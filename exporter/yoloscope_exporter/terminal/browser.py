@@ -10,8 +10,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from yoloscope_exporter.diagnosis.units import clock, duration, local_date
 from yoloscope_exporter.language import say, text
+from yoloscope_exporter.language.units import clock, duration, local_date
 from yoloscope_exporter.terminal import navigation, overview, screen, timeline
 
 if TYPE_CHECKING:

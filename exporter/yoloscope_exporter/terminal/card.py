@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from yoloscope_exporter.diagnosis import colours, rules
+from yoloscope_exporter import colours
+from yoloscope_exporter.diagnosis import rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

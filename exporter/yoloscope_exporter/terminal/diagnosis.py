@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import markup, prediction_totals, rules, slow_files, units
+from yoloscope_exporter.diagnosis import markup, prediction_totals, rules, slow_files
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.units import clock, local_time
-from yoloscope_exporter.language import joined, say, text
+from yoloscope_exporter.language import joined, say, text, units
+from yoloscope_exporter.language.units import clock, local_time
 from yoloscope_exporter.terminal.cells import padded
 
 if TYPE_CHECKING:

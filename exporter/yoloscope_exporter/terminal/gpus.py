@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import colours, rules
+from yoloscope_exporter import catalog, colours
+from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
-from yoloscope_exporter.diagnosis.units import counted, in_order
 from yoloscope_exporter.language import say
+from yoloscope_exporter.language.units import counted, in_order
 from yoloscope_exporter.terminal.cells import padded
 from yoloscope_exporter.terminal.courses import Courses, drawn
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis.units import clock, local
 from yoloscope_exporter.language import say, text
+from yoloscope_exporter.language.units import clock, local
 from yoloscope_exporter.terminal.cells import padded
 from yoloscope_exporter.terminal.sparkline import line
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
-from yoloscope_exporter.diagnosis import colours, rules, signals
+from yoloscope_exporter import colours
+from yoloscope_exporter.diagnosis import rules, signals
 from yoloscope_exporter.diagnosis.signals import prediction
 from yoloscope_exporter.diagnosis.signals.view import state
 from yoloscope_exporter.language import say, text

@@ -12,14 +12,13 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import causes, colours, rules, signals
+from yoloscope_exporter import catalog, colours
+from yoloscope_exporter.diagnosis import causes, rules, signals
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import prediction
-from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
-from yoloscope_exporter.diagnosis.units import about, clock, duration, in_order, local_time
 from yoloscope_exporter.language import in_figures, joined, say, text
+from yoloscope_exporter.language.units import about, clock, duration, in_order, local_time
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures import prediction as measures
 from yoloscope_exporter.measures.reading import Reading
@@ -345,7 +344,7 @@ def changes(now: float, before: Sequence[Diagnosis], after: Sequence[Diagnosis])
 
 def began(time: float, diagnosis: Diagnosis, verdict: Verdict) -> Event:
     """A verdict that began to hold; of a death with its cause."""
-    cause = verdict.cause.partition(":")[0] if verdict.name in DEAD else ""
+    cause = verdict.cause.partition(":")[0] if verdict.name in catalog.DEAD else ""
     why = f", {cause}" if cause in causes.BY_NAME else ""
     told = say("{who}: {name} began{why}", who=_who(diagnosis), name=verdict.name, why=why)
     return Event(time, told, verdict.severity)

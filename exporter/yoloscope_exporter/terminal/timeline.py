@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import colours, rules
+from yoloscope_exporter import catalog, colours
+from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.language import say, text
 from yoloscope_exporter.measures.series import SHORTEST_STALENESS, STALE_PERIODS
 from yoloscope_exporter.terminal.screen import Event, began, ended

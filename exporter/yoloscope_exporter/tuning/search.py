@@ -13,10 +13,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import forecast, units
+from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice.device_memory import even
 from yoloscope_exporter.diagnosis.forecast import DEVIATIONS, WORTH_TELLING, Costs, Forecast
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 from yoloscope_exporter.tuning.speed import Speed, pooled
 
 if TYPE_CHECKING:

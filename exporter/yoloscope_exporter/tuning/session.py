@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import paths, probes
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice.cache import is_cached_in_memory
 from yoloscope_exporter.diagnosis.advice.gains import costs_of
 from yoloscope_exporter.diagnosis.advice.settings import global_batch
 from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 from yoloscope_exporter.service.signals import deferred
 from yoloscope_exporter.tuning import processes
 from yoloscope_exporter.tuning.search import Setting, Trial

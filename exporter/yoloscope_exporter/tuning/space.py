@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice.cache import cache_in_memory, cache_on_disk, dataset_bytes, is_cached_in_memory
 from yoloscope_exporter.diagnosis.advice.settings import without_cuda, workers_cap
 from yoloscope_exporter.diagnosis.advice.workers import workers_needed, workers_possible
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 from yoloscope_exporter.tuning.search import Space, ladder
 
 if TYPE_CHECKING:

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import in_figures, joined, plural, say, text
+from yoloscope_exporter.language import in_figures, joined, plural, say, text, units
+from yoloscope_exporter.reports.interval import says_of_mean
 from yoloscope_exporter.tuning.search import Setting, Trial, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from yoloscope_exporter.diagnosis.forecast import Forecast
+    from yoloscope_exporter.tuning.speed import Speed
 
 
 def machine(s: Signals) -> str:
@@ -51,16 +52,21 @@ def machine(s: Signals) -> str:
 
 
 def outcome(trial: Trial) -> str:
-    """`34.1 images/s +-2.6 %, 62 % waiting for data`."""
+    """`34.1 images/s ±2.6%, 62% waiting for data`."""
     if trial.speed is None:
         return trial.failure
     speed = trial.speed
     return text(
-        "{images_per_second:.4g} images/s ±{margin:.1%}, {wait_share:.0%} waiting for data",
+        "{images_per_second:.4g} images/s{margin}, {wait_share:.0%} waiting for data",
         images_per_second=speed.images_per_second,
-        margin=speed.margin,
+        margin=_margin(speed),
         wait_share=speed.wait_share,
     )
+
+
+def _margin(speed: Speed) -> str:
+    """` ±2.6%`; empty where that says nothing."""
+    return f" ±{speed.margin:.1%}" if says_of_mean(speed.margin, 1.0, relative=True) else ""
 
 
 def trials_table(trials: Sequence[Trial], best: Setting) -> Table:
@@ -82,9 +88,8 @@ def _figures(trial: Trial) -> tuple[str, str, str]:
     speed = trial.speed
     if speed is None:
         return "-", "-", "-"
-    measured = f"{in_figures(speed.images_per_second, 4)} \u00b1{speed.margin:.1%}"
     return (
-        measured,
+        f"{in_figures(speed.images_per_second, 4)}{_margin(speed)}",
         f"{speed.wait_share:.0%}",
         joined((units.counted(speed.batches, "batch"), f"{speed.seconds:.1f} s"), ", "),
     )

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import Response
 
-from yoloscope_exporter import charts
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import charts, colours
 from yoloscope_exporter.web.responses import header, text
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from yoloscope_exporter.web.config import RateLimit, WebConfig, WebConfigFile
+    from yoloscope_exporter.web.config import RateLimit, WebConfig
+    from yoloscope_exporter.web.config_file import WebConfigFile
 
 ALLOWED = "yoloscope.allowed"
 """Where the scope has what tells whether the configuration is still that by which the request was let in, for an answer

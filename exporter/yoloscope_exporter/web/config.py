@@ -1,23 +1,16 @@
-"""TLS, users and headers from a file in the format of Prometheus' exporter-toolkit.
+"""What a web configuration says, in the format of Prometheus' exporter-toolkit: TLS, users, headers, or what is wrong.
 
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md; docs/exporter.md lists its keys
-with what becomes of each. As there, the file is looked at again for each connection and request, so users and
-certificates can be changed without a restart. Passwords and TLS do not end that way: a file that was emptied, cut short
-or mistyped would open the server to everybody. What is refused is said, and what was goes on.
+with what becomes of each.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import logging
-import os
 import re
 import ssl
-import stat
-import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import yaml_files
@@ -26,6 +19,7 @@ from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _CLIENT_AUTH = {
@@ -56,7 +50,7 @@ _SUITES = {
     )
 }
 #: Of these the ones that are taken where the file names none: forward secrecy, and encryption that authenticates.
-_GOOD_SUITES = tuple(suite for suite in _SUITES.values() if not suite.endswith("SHA"))
+GOOD_SUITES = tuple(suite for suite in _SUITES.values() if not suite.endswith("SHA"))
 _OF_THE_ANSWER = ("connection", "content-encoding", "content-length", "content-type", "transfer-encoding")
 _TLS_FILES = ("cert_file", "key_file", "client_ca_file")
 _TLS_INLINE = ("cert", "key", "client_ca")
@@ -70,8 +64,6 @@ _BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _SENDABLE = re.compile(r"[\x20-\x7e\xa0-\xff]*").fullmatch
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)").fullmatch
-
-_log = logging.getLogger(__name__)
 
 
 class WebConfigError(SettingsFileError):
@@ -132,9 +124,6 @@ class WebConfig:
         allowed = self.tls.allowed_sans if self.tls else frozenset()
         names = (certificate or {}).get("subjectAltName", ())
         return not allowed or any(_canonical(name) in allowed for _kind, name in names)
-
-
-# --- reading --------------------------------------------------------------------------------------------------------
 
 
 class _ProblemError(Exception):
@@ -345,133 +334,3 @@ def _canonical(name: str) -> str:
     with suppress(ValueError):
         return str(ipaddress.ip_address(name))
     return name
-
-
-# --- using ----------------------------------------------------------------------------------------------------------
-
-
-def check_reload(path: Path, old: WebConfig, new: WebConfig) -> None:
-    """Refuse a configuration that would end authentication or TLS of a running server.
-
-    Raises:
-        WebConfigError: what would end.
-    """
-    old_sans, new_sans = (bool(one.tls and one.tls.allowed_sans) for one in (old, new))
-    ends = (
-        ("basic_auth_users", bool(old.users) and not new.users),
-        ("tls_server_config", bool(old.tls) and not new.tls),
-        ("client_auth_type", new.client_auth < old.client_auth),
-        ("client_allowed_sans", old_sans and not new_sans),
-    )
-    for name, ended in ends:
-        if ended:
-            raise WebConfigError(
-                path, text("{name} cannot be switched off while the exporter runs; restart it to do so", name=name)
-            )
-
-
-def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
-    """A server's context from `tls_server_config` of the file `path`.
-
-    Raises:
-        WebConfigError: certificate or key cannot be loaded.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version, context.maximum_version = tls.versions
-    if not tls.prefer_own_ciphers:
-        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    names = ", ".join([*map(str, tls.files.values()), *tls.inline])
-    try:
-        if special := [str(file) for file in tls.files.values() if not stat.S_ISREG(file.stat().st_mode)]:
-            raise WebConfigError(
-                path, text("{special} is no regular file", special=special[0])
-            )  # a FIFO would be waited for
-        context.set_ciphers(":".join(tls.ciphers or _GOOD_SUITES))
-        if tls.curve:
-            context.set_ecdh_curve(tls.curve)
-        with ExitStack() as stack:
-            files = {**tls.files, **_as_files(stack, tls.inline)}
-            context.load_cert_chain(files["cert_file"], files["key_file"], password="")  # or it asks a terminal
-            if "client_ca_file" in files:
-                context.load_verify_locations(files["client_ca_file"])
-    except OSError as error:
-        raise WebConfigError(path, text("cannot load {names}: {error}", names=names, error=error)) from error
-    context.verify_mode = tls.client_auth
-    return context
-
-
-def _as_files(stack: ExitStack, inline: Mapping[str, str]) -> dict[str, Path]:
-    """Files with what the configuration holds itself, by the keys they would have there: Python loads files only."""
-    if not inline:
-        return {}
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # which nobody else may enter
-    files = {f"{key}_file": directory / key for key in inline}
-    for key, content in inline.items():
-        files[f"{key}_file"].write_text(content, encoding="ascii")
-    return files
-
-
-class WebConfigFile:
-    """A configuration that follows its file. Used by the web's thread only, once it serves."""
-
-    def __init__(self, path: Path) -> None:
-        """Read the file.
-
-        Raises:
-            WebConfigError: what is wrong with it.
-        """
-        self._path = path
-        self.config = load(path)
-        """What holds."""
-        self.context = self._context(self.config)
-        """For the next connection; None for plain HTTP."""
-        self._watched = (path, *self.config.files)
-        self._stamps, self._problem = _stamps(self._watched), ""
-        self._note()
-
-    def refresh(self) -> None:
-        """Reload if one of the files has changed; if it is invalid the old configuration stays."""
-        stamps = _stamps(self._watched)
-        if stamps == self._stamps:
-            return
-        self._stamps = stamps  # bad files, too, are read once and not for every connection
-        try:
-            self._apply(load(self._path))
-        except WebConfigError as error:
-            if str(error) != self._problem:
-                _log.error("web configuration not reloaded, the old one stays: %s", error)
-            self._problem = str(error)
-
-    def _apply(self, config: WebConfig) -> None:
-        # those in use, and those that may yet be mended
-        self._watch(*self.config.files, *config.files)
-        check_reload(self._path, self.config, config)
-        self.context = self._context(config)
-        self.config, self._problem = config, ""
-        self._watch(*config.files)
-        self._note()
-
-    def _watch(self, *files: Path) -> None:
-        watched = tuple(dict.fromkeys((self._path, *files)))
-        if watched != self._watched:
-            self._watched, self._stamps = watched, _stamps(watched)
-
-    def _note(self) -> None:
-        for note in self.config.notes:
-            _log.info("%s: %s", self._path, note)
-
-    def _context(self, config: WebConfig) -> ssl.SSLContext | None:
-        return ssl_context(self._path, config.tls) if config.tls else None
-
-
-def _stamps(paths: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
-    """What changes with a file's content; empty for a file that is not there."""
-    return tuple(map(_stamp, paths))
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - half the time, and each request waits for it
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns

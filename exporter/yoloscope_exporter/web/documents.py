@@ -13,11 +13,11 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
-from yoloscope_exporter.diagnosis.units import in_order
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS, PREDICT_IMAGES
 from yoloscope_exporter.history.curves import rounded
 from yoloscope_exporter.history.events import STATES
 from yoloscope_exporter.language import finished, text, translated
+from yoloscope_exporter.language.units import in_order
 from yoloscope_exporter.web import words
 
 if TYPE_CHECKING:

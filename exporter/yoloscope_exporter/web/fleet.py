@@ -18,13 +18,13 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict, worst_first
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.units import in_order
 from yoloscope_exporter.fetching import masked, prometheus
 from yoloscope_exporter.fetching.prometheus import quoted
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS, OF_RUN, PREDICT_IMAGES
 from yoloscope_exporter.history.curves import rounded
 from yoloscope_exporter.history.events import STATES, Event, changes, facts
 from yoloscope_exporter.language import CHINESE, LANGUAGES
+from yoloscope_exporter.language.units import in_order
 from yoloscope_exporter.measures.promql import Scope, render
 from yoloscope_exporter.measures.series import LabelSet
 from yoloscope_exporter.sampling.snapshot import Snapshot

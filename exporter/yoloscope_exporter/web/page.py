@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from yoloscope_exporter import __version__, charts
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RANKS, OF_RUN
 from yoloscope_exporter.language import CHINESE, ENGLISH, say, speaking, text
-from yoloscope_exporter.measures.catalog import BY_NAME
 from yoloscope_exporter.measures.training import STEP_PHASES
 from yoloscope_exporter.web import assets
 from yoloscope_exporter.web.answers import PREFIX
@@ -38,15 +37,6 @@ RANGES: Final = (
     (86400, text("1 day")),
     (604800, text("7 days")),
 )
-#: Titles of courses that are no measure.
-TITLES: Final = {
-    "cuda_allocated": text("GPU memory allocated by PyTorch"),
-    "cuda_growth": text("GPU memory"),
-    "resident": text("Memory of the processes"),
-    "loss": text("Loss"),
-    "metric": text("Validation metrics"),
-    "epoch": text("Epoch"),
-}
 _SAID_BY_THE_SCRIPT: Final = re.compile(r"\bsay\('([^']+)'")
 
 
@@ -58,7 +48,7 @@ class Chart:
         names: of the courses that it draws.
         of: `run` or `gpus`.
         kind: `lines`, `heat` (a row for each worker) or `growth` (a bar for each epoch).
-        title: a text of its own, where it is not the measure's.
+        title: a text of its own, where it is not that of its course.
         most: highest value of its axis, where that is known.
     """
 
@@ -147,28 +137,18 @@ def _config(language: str) -> dict[str, Any]:
                 "names": chart.names,
                 "of": chart.of,
                 "kind": chart.kind,
-                "title": say(chart.title) if chart.title else title(chart.names[0]),
-                "help": help_of(chart.names[0]),
+                "title": say(chart.title or courses[chart.names[0]].title),
+                "help": say(courses[chart.names[0]].help),
                 "unit": courses[chart.names[0]].unit,
                 "most": chart.most,
-                "names_told": {name: title(name) for name in chart.names},
+                "names_told": {name: say(courses[name].title) for name in chart.names},
             }
             for chart in CHARTS
         ],
-        "columns": [{"name": course.name, "title": title(course.name), "unit": course.unit} for course in OF_RANKS],
+        "columns": [{"name": course.name, "title": say(course.title), "unit": course.unit} for course in OF_RANKS],
     }
 
 
 def said_by_the_script() -> tuple[str, ...]:
     """The English texts in page.js: what it says with `say('...')`, as everything else does."""
     return tuple(dict.fromkeys(_SAID_BY_THE_SCRIPT.findall(assets.assets()["page.js"].body.decode())))
-
-
-def title(name: str) -> str:
-    """Of a course, as it is said now: the measure's, or one of the page."""
-    return say(BY_NAME[name].title if name in BY_NAME else TITLES[name])
-
-
-def help_of(name: str) -> str:
-    """What a measure says, as it is said now; empty for a metric as it is."""
-    return say(BY_NAME[name].help) if name in BY_NAME else ""

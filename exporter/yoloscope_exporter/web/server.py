@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from yoloscope_exporter.config.types import Address
-    from yoloscope_exporter.web.config import WebConfigFile
+    from yoloscope_exporter.web.config_file import WebConfigFile
 
 MAX_CONNECTIONS = 512
 KEEP_ALIVE_SECONDS = 330

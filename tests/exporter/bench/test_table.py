@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,14 @@ def test_the_cells_of_a_line() -> None:
     assert told["file"] == "5 MiB"
     assert told["agreement"] == "100.0% of 132, shift \u2264 0.02 px, score \u2264 1e-06"
     assert cells(found, "pt")["speed"] == "1"
+
+
+def test_an_interval_that_says_nothing_is_left_out() -> None:
+    """Of two rounds that differ: neither how fast it is, nor against what, but what its calls took."""
+    found = made(pt=line(0.1), onnx=replace(line(0.1), rounds={0: [0.02] * 3, 1: [0.2] * 3}))
+    assert table.compared(found, 1, "pt")["onnx"].high > 100
+    told = cells(found, "onnx")
+    assert (told["images/s"], told["speed"], told["p50"]) == ("9.091", "-", "110 ms")
 
 
 def test_the_gpu_has_a_column_where_there_is_one() -> None:

@@ -181,3 +181,24 @@ def test_jobs_of_months_are_not_all_remembered(tmp_path: Path) -> None:
     assert known[0, "0"] == 3
     assert (0, "1") not in known
     assert list(jobs._gone) == [str(number) for number in range(10, most + 10)]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("4:memory:/slurm/uid_1000/job_4711/step_0/task_0", {"slurm_job_id": "4711"}),
+        ("0::/system.slice/slurmstepd.scope/job_42/step_batch/user/task_0", {"slurm_job_id": "42"}),
+        ("0::/system.slice/gpu-node-7_slurmstepd.scope/job_42/step_0", {"slurm_job_id": "42"}),
+        (f"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{'ab' * 32}.scope", {"container": "ab" * 6}),
+        (f"4:memory:/docker/{'cd' * 32}", {"container": "cd" * 6}),
+        (f"0::/system.slice/kubepods-pod1.slice:cri-containerd:{'ef' * 32}", {"container": "ef" * 6}),
+        (f"0::/machine.slice/libpod-{'ab' * 32}.scope/container", {"container": "ab" * 6}),
+        ("0::/user.slice/user-1000.slice/session-2.scope", {}),
+        ("0::/", {}),
+    ],
+)
+def test_job_by_the_cgroups_name(tmp_path: Path, line: str, expected: dict[str, str]) -> None:
+    """Slurm's and the container runtimes' groups name job and container."""
+    path = tmp_path / "cgroup"
+    path.write_text(f"1:name=systemd:/\n{line}\n")
+    assert circumstances.job_of(path) == expected

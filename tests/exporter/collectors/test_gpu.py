@@ -144,6 +144,14 @@ def test_energy_integrated_where_the_driver_has_none(tmp_path: Path) -> None:
         assert world.cycle(2).value(catalog.GPU_ENERGY_JOULES_TOTAL, "0") == pytest.approx(400)
 
 
+def test_a_counter_of_energy_that_stays_at_0_is_none(tmp_path: Path) -> None:
+    """The driver answers, and counts nothing: power is integrated. Of a device with 0 W nothing is known."""
+    still = {"gpus": 2, "gpu.*.field.83": 0, "gpu.*.field.83.rate": 1e-6, "gpu.0.power_usage": 200000}
+    with gpu_world(tmp_path, {**still, "gpu.1.power_usage": 0}) as world:
+        assert world.cycle().of(catalog.GPU_ENERGY_JOULES_TOTAL) == {("0",): 0}
+        assert world.cycle(2).of(catalog.GPU_ENERGY_JOULES_TOTAL) == {("0",): pytest.approx(400)}
+
+
 def test_throttling_states_and_seconds(tmp_path: Path) -> None:
     """Each reason by itself; idle and clocks set by an operator are none; seconds counted by driver and by us."""
     with gpu_world(tmp_path, steps("throttling")[0]) as world:

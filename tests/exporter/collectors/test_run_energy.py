@@ -13,7 +13,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import cpu, run_energy
 from yoloscope_exporter.collectors.cpu_energy import PackageEnergy
-from yoloscope_exporter.collectors.run_energy import Ledger, Usage, restored, stored
+from yoloscope_exporter.collectors.run_energy import Accounting, Usage, restored, stored
 from yoloscope_exporter.collectors.state import StateFile, default_directory
 from yoloscope_exporter.config import defaults
 
@@ -56,14 +56,14 @@ def moment(
 @given(st.lists(st.tuples(st.floats(0, 1e4), *[st.floats(0, 1)] * 3), min_size=1, max_size=20))
 def test_shares_add_up_to_the_whole(steps: list[tuple[float, float, float, float]]) -> None:
     """Of two trainings and a process without one: whatever each of them used, in each step."""
-    ledger, meter, foreign = Ledger(), 5e6, 0.0
-    ledger.advance(moment(meter))
+    accounting, meter, foreign = Accounting(), 5e6, 0.0
+    accounting.advance(moment(meter))
     for drawn, one, other, nobody in steps:
         meter += drawn
-        ledger.advance(moment(meter, {ONE: one, OTHER: other, NOBODY: nobody}))
+        accounting.advance(moment(meter, {ONE: one, OTHER: other, NOBODY: nobody}))
         used = one + other + nobody
         foreign += drawn * (nobody / used if used else 1 / 3)
-    drawn_by_runs = sum(account["gpu"] for account in ledger.accounts.values())
+    drawn_by_runs = sum(account["gpu"] for account in accounting.accounts.values())
     assert drawn_by_runs + foreign == pytest.approx(meter - 5e6, rel=1e-9, abs=1e-3)
 
 
@@ -76,35 +76,35 @@ def cut(gpu: float, work: Sequence[float]) -> Usage:
 @given(st.lists(st.tuples(st.floats(0, 1e4), *[st.floats(0.01, 1)] * 3), min_size=1, max_size=20))
 def test_shares_of_mig_instances_add_up_to_the_whole(steps: list[tuple[float, float, float, float]]) -> None:
     """The GPU has one meter: what runs do not have of it belongs to the instance without one."""
-    ledger, meter, foreign = Ledger(), 5e6, 0.0
-    ledger.advance(cut(meter, (1, 1, 1)))
+    accounting, meter, foreign = Accounting(), 5e6, 0.0
+    accounting.advance(cut(meter, (1, 1, 1)))
     for drawn, *work in steps:
         meter += drawn
-        ledger.advance(cut(meter, work))
+        accounting.advance(cut(meter, work))
         foreign += drawn * work[2] / sum(work)
-    assert set(ledger.accounts) == {ONE, OTHER}
-    drawn_by_runs = sum(account["gpu"] for account in ledger.accounts.values())
+    assert set(accounting.accounts) == {ONE, OTHER}
+    drawn_by_runs = sum(account["gpu"] for account in accounting.accounts.values())
     assert drawn_by_runs + foreign == pytest.approx(meter - 5e6, rel=1e-9, abs=1e-3)
 
 
 def test_a_rank_whose_instance_is_not_known_has_no_energy() -> None:
     """On a GPU that is cut, what it drew is not known; it is absent, and nobody else's is wrong."""
-    ledger = Ledger()
+    accounting = Accounting()
     for joules in (100.0, 160.0):
-        ledger.advance(cut(joules, (2, 1, 0))._replace(gpus={"0": {ONE}, "0/1": {OTHER}}))
-    assert ledger.accounts == {ONE: {}, OTHER: {"gpu": 20.0}}
+        accounting.advance(cut(joules, (2, 1, 0))._replace(gpus={"0": {ONE}, "0/1": {OTHER}}))
+    assert accounting.accounts == {ONE: {}, OTHER: {"gpu": 20.0}}
 
 
 def test_ranks_that_no_driver_tells_of_share_in_equal_parts() -> None:
     """And one alone has all of it."""
-    ledger = Ledger()
+    accounting = Accounting()
     for joules in (100.0, 160.0):
-        ledger.advance(moment(joules))
-    assert ledger.accounts == {ONE: {"gpu": 30.0}, OTHER: {"gpu": 30.0}}
-    ledger.advance(replaced(moment(200.0), {ONE}))
-    ledger.advance(replaced(moment(300.0), {ONE}))
-    assert ledger.accounts[ONE]["gpu"] == 30 + 20 + 100
-    assert ledger.accounts[OTHER]["gpu"] == 30 + 20  # it lived until the look before
+        accounting.advance(moment(joules))
+    assert accounting.accounts == {ONE: {"gpu": 30.0}, OTHER: {"gpu": 30.0}}
+    accounting.advance(replaced(moment(200.0), {ONE}))
+    accounting.advance(replaced(moment(300.0), {ONE}))
+    assert accounting.accounts[ONE]["gpu"] == 30 + 20 + 100
+    assert accounting.accounts[OTHER]["gpu"] == 30 + 20  # it lived until the look before
 
 
 def replaced(now: Usage, alive: set[tuple[str, str]]) -> Usage:
@@ -113,67 +113,67 @@ def replaced(now: Usage, alive: set[tuple[str, str]]) -> Usage:
 
 def test_what_was_drawn_before_a_run_is_not_its() -> None:
     """Nor what another run of the same name has drawn."""
-    ledger = Ledger()
-    ledger.advance(moment(100.0, ranks=()))
-    ledger.advance(moment(150.0, ranks=(ONE,)))
-    assert ledger.accounts == {ONE: {"gpu": 0.0}}
-    ledger.advance(moment(170.0, ranks=(ONE,)))
-    assert ledger.accounts == {ONE: {"gpu": 20.0}}
-    ledger.advance(moment(200.0, ranks=(ONE,), began=BEGAN + 60))
-    assert ledger.accounts == {ONE: {"gpu": 0.0}}
+    accounting = Accounting()
+    accounting.advance(moment(100.0, ranks=()))
+    accounting.advance(moment(150.0, ranks=(ONE,)))
+    assert accounting.accounts == {ONE: {"gpu": 0.0}}
+    accounting.advance(moment(170.0, ranks=(ONE,)))
+    assert accounting.accounts == {ONE: {"gpu": 20.0}}
+    accounting.advance(moment(200.0, ranks=(ONE,), began=BEGAN + 60))
+    assert accounting.accounts == {ONE: {"gpu": 0.0}}
 
 
 def test_a_record_that_was_dead_before_is_charged_nothing() -> None:
     """An exporter that is shown it later: what the GPU draws then is another's."""
-    ledger = Ledger()
+    accounting = Accounting()
     for joules in (100.0, 150.0):
-        ledger.advance(replaced(moment(joules), {OTHER}))
-    assert ledger.accounts == {OTHER: {"gpu": 50.0}}
+        accounting.advance(replaced(moment(joules), {OTHER}))
+    assert accounting.accounts == {OTHER: {"gpu": 50.0}}
 
 
 def test_a_meter_that_begins_anew_is_counted_from_there() -> None:
     """The driver was loaded again, or the exporter that integrates power was restarted."""
-    ledger = Ledger()
+    accounting = Accounting()
     for joules in (100.0, 400.0, 7.0, 9.0):
-        ledger.advance(moment(joules, ranks=(ONE,)))
-    assert ledger.accounts[ONE]["gpu"] == 300 + 7 + 2
+        accounting.advance(moment(joules, ranks=(ONE,)))
+    assert accounting.accounts[ONE]["gpu"] == 300 + 7 + 2
 
 
 def test_cpu_packages_are_divided_by_cpu_time() -> None:
     """Between two looks at the packages, which come every ten seconds; idle power goes along."""
-    ledger = Ledger()
+    accounting = Accounting()
 
     def look(joules: float, one: float, other: float, busy: float) -> None:
         used = {ONE: one, OTHER: other}
         began, alive = dict.fromkeys(used, BEGAN), frozenset(used)
-        ledger.advance(Usage({("cpu", "0"): joules, ("cpu", "1"): joules}, {}, {}, {}, used, busy, began, alive))
+        accounting.advance(Usage({("cpu", "0"): joules, ("cpu", "1"): joules}, {}, {}, {}, used, busy, began, alive))
 
     look(1000, 50, 70, 500)
     look(1000, 55, 71, 510)  # the packages were not read anew
     look(1100, 60, 72, 520)
-    assert ledger.accounts[ONE]["cpu"] == pytest.approx(2 * 100 * 10 / 20)
-    assert ledger.accounts[OTHER]["cpu"] == pytest.approx(2 * 100 * 2 / 20)
+    assert accounting.accounts[ONE]["cpu"] == pytest.approx(2 * 100 * 10 / 20)
+    assert accounting.accounts[OTHER]["cpu"] == pytest.approx(2 * 100 * 2 / 20)
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9))
 def test_a_ledger_is_restored_as_it_was(gpu: float, cpu_seconds: float) -> None:
     """From what JSON makes of it."""
-    ledger = Ledger()
-    ledger.advance(moment(gpu))
-    ledger.cpu = {ONE: cpu_seconds, NOBODY: 1.0}
-    again = restored(stored(ledger))
+    accounting = Accounting()
+    accounting.advance(moment(gpu))
+    accounting.cpu = {ONE: cpu_seconds, NOBODY: 1.0}
+    again = restored(stored(accounting))
     assert (again.meters, again.accounts, again.began, again.cpu) == (
-        ledger.meters,
-        ledger.accounts,
-        ledger.began,
-        ledger.cpu,
+        accounting.meters,
+        accounting.accounts,
+        accounting.began,
+        accounting.cpu,
     )
 
 
 @pytest.mark.parametrize("content", [{}, {"meters": [[1]]}, {"accounts": [["a", "0", "x", {}]]}, {"accounts": 3}])
 def test_what_is_no_ledger_is_an_empty_one(content: dict[str, object]) -> None:
     """Somebody has edited the file."""
-    assert restored(content) == Ledger()
+    assert restored(content) == Accounting()
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def test_energy_of_a_run_is_the_truth_over_a_kill_of_the_exporter(tmp_path: Path
     assert told["cpu"] == pytest.approx(PACKAGE_WATTS * CPU_SHARE * SECONDS, rel=0.005)
 
 
-def mig_cycle(gpus: GpuWorld, ledger: Ledger, trainings: Mapping[tuple[str, str], str]) -> float:
+def mig_cycle(gpus: GpuWorld, accounting: Accounting, trainings: Mapping[tuple[str, str], str]) -> float:
     """A second of a node whose ranks train on these devices; returns what the first GPU's meter shows."""
     samples = [*gpus.cycle(), *gpus.cycle(0.0, "gpu_details")]
     meter = next(one.value for one in samples if one[:2] == (catalog.GPU_ENERGY_JOULES_TOTAL, ("0",)))
@@ -327,7 +327,7 @@ def mig_cycle(gpus: GpuWorld, ledger: Ledger, trainings: Mapping[tuple[str, str]
             Sample(catalog.TRAIN_START_TIMESTAMP_SECONDS, who, NOON),
             Sample(catalog.TRAIN_DEVICE_INFO, (*who, device, "MIG-1"), 1.0),
         ]
-    ledger.advance(run_energy.usage(samples))
+    accounting.advance(run_energy.usage(samples))
     assert isinstance(meter, float)
     return meter
 
@@ -347,15 +347,15 @@ def test_energy_on_mig_instances(
 ) -> None:
     """Of three, two and one slice by NVML; two trainings share the second, nobody trains on the third."""
     on = {ONE: "0/0", OTHER: "0/1", THIRD: "0/1"}
-    ledger = Ledger()
+    accounting = Accounting()
     with gpu_world(tmp_path, {**fake_steps("mig")[0], "gpu.0.power_usage": 400_000, **lines}) as gpus:
         for _ in range(3):
-            mig_cycle(gpus, ledger, {})
-        began = mig_cycle(gpus, ledger, on)
+            mig_cycle(gpus, accounting, {})
+        began = mig_cycle(gpus, accounting, on)
         for _ in range(10):
-            drawn = mig_cycle(gpus, ledger, on) - began
+            drawn = mig_cycle(gpus, accounting, on) - began
     assert drawn == pytest.approx(4000, rel=1e-6)
-    assert {who: account["gpu"] / drawn for who, account in ledger.accounts.items()} == pytest.approx(shares)
+    assert {who: account["gpu"] / drawn for who, account in accounting.accounts.items()} == pytest.approx(shares)
 
 
 def test_the_collector_is_one_of_the_exporters(tmp_path: Path) -> None:
@@ -384,9 +384,9 @@ def test_runs_that_come_and_go_fill_no_memory(tmp_path: Path, monkeypatch: pytes
             ]
         told = {sample.labels[:2] for sample in energy.collect()}
         assert RUN in told
-        assert len(energy.ledger.accounts) <= 21 + 50
+        assert len(energy.accounting.accounts) <= 21 + 50
     energy.close()
     _, again = started(node.context, latest)
-    assert RUN in again.ledger.accounts
-    assert len(again.ledger.accounts) == 71
+    assert RUN in again.accounting.accounts
+    assert len(again.accounting.accounts) == 71
     assert (tmp_path / "state" / "run_energy.json").stat().st_size < 71 * 3000

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.collectors import ActiveRanks, Trainer, runs
+from yoloscope_exporter.collectors import ActiveRanks, Trainer, run_samples, runs
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_record.file_format import Identity
 from yoloscope_record.loader_facts import SlowFile, slow_file_facts
@@ -38,7 +38,7 @@ UP, DEVICE = catalog.TRAIN_UP.name, catalog.TRAIN_DEVICE_INFO.name
 
 
 def collected(collector: Runs) -> dict[tuple[str, tuple[str, ...]], object]:
-    """One collection by name and labels, without the count of what is refused (`test_budgets`)."""
+    """One collection by name and labels, without the count of what is refused (`test_owners`)."""
     samples = [sample for sample in collector.collect() if sample.metric is not catalog.RECORDS_REFUSED_TOTAL]
     return {(sample.metric.name, sample.labels): sample.value for sample in samples}
 
@@ -568,14 +568,14 @@ def test_a_run_that_cannot_be_taken_in_leaves_the_others_theirs(
     """Whatever it is: it is counted each time, and said once."""
     for run in ("bad", "good"):
         world.records(node.records, "0", run=run, ended=NOW)
-    usual = runs._facts
+    usual = run_samples._facts
 
     def fail(record: Record, *arguments: object) -> Iterator[Sample]:
         if record.identity.run == "bad":
             raise ZeroDivisionError
         return usual(record, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runs, "_facts", fail)
+    monkeypatch.setattr(run_samples, "_facts", fail)
     collector = Runs(node.context)
     for _ in range(3):
         assert {labels[0] for _, labels in collected(collector)} == {"good"}
@@ -586,27 +586,6 @@ def test_a_run_that_cannot_be_taken_in_leaves_the_others_theirs(
 
 
 # --- what a run belongs to ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("4:memory:/slurm/uid_1000/job_4711/step_0/task_0", {"slurm_job_id": "4711"}),
-        ("0::/system.slice/slurmstepd.scope/job_42/step_batch/user/task_0", {"slurm_job_id": "42"}),
-        ("0::/system.slice/gpu-node-7_slurmstepd.scope/job_42/step_0", {"slurm_job_id": "42"}),
-        (f"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{'ab' * 32}.scope", {"container": "ab" * 6}),
-        (f"4:memory:/docker/{'cd' * 32}", {"container": "cd" * 6}),
-        (f"0::/system.slice/kubepods-pod1.slice:cri-containerd:{'ef' * 32}", {"container": "ef" * 6}),
-        (f"0::/machine.slice/libpod-{'ab' * 32}.scope/container", {"container": "ab" * 6}),
-        ("0::/user.slice/user-1000.slice/session-2.scope", {}),
-        ("0::/", {}),
-    ],
-)
-def test_job_by_the_cgroups_name(tmp_path: Path, line: str, expected: dict[str, str]) -> None:
-    """Slurm's and the container runtimes' groups name job and container."""
-    path = tmp_path / "cgroup"
-    path.write_text(f"1:name=systemd:/\n{line}\n")
-    assert runs.job_of(path) == expected
 
 
 def test_job_info(node: world.World) -> None:

@@ -50,7 +50,7 @@ def test_healthy_node(tmp_path: Path) -> None:
 
 
 def test_healthy_gpu(tmp_path: Path) -> None:
-    """Both halves of the GPU collector are ok, though the first has closed the driver behind itself."""
+    """Both halves of the GPU collector are ok."""
     with FakeNvml(tmp_path).in_process():
         result = check(world.build(tmp_path / "node"))
     assert result.exit_code == 0
@@ -58,12 +58,13 @@ def test_healthy_gpu(tmp_path: Path) -> None:
         assert line(result, f"collector {collector}").startswith("ok")
 
 
-def test_lost_gpu_fails(tmp_path: Path) -> None:
-    """A GPU that fell off the bus is named, exit code 1."""
+def test_lost_gpu_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A GPU that fell off the bus is named, exit code 1, and logged once, however often the driver is asked."""
     with FakeNvml(tmp_path, steps("lost_gpu")[1]).in_process():
         result = check(world.build(tmp_path / "node"))
     assert result.exit_code == 1
     assert re.match(r"FAIL  collector gpu +GPU 2 does not answer.* fix +dmesg", line(result, "collector gpu"))
+    assert sum("GPU 2 does not answer" in message for message in caplog.messages) == 1
 
 
 def test_a_gpu_without_memory_of_its_own_is_a_note(tmp_path: Path) -> None:

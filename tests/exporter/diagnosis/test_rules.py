@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from contextlib import suppress
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
 #: Signals that causes of waiting ask for beside those they need.
 _MORE = ("callbacks_share", "io_pressure", "disk_busy_share", "worker_threads", "decode_share", "queue_ready")
+
+
+def test_no_rule_is_left_out() -> None:
+    """Each that is written is in its family's table, and each family in one of the two."""
+    families = [import_module(f"{rules.__name__}.{found.name}") for found in iter_modules(rules.__path__)]
+    written = [value for family in families for value in vars(family).values() if isinstance(value, rules.Rule)]
+    assert [rule.name for rule in written if rule not in (*rules.RULES, *rules.PREDICTION_RULES)] == []
 
 
 def fix(rule: str, **numbers: float) -> Advice:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from yoloscope_exporter import catalog as m
-from yoloscope_exporter.measures.formula import TARGET, Formula, OverTime, Selector, age, increase, last, quantile, rate
-from yoloscope_exporter.measures.promql import LIFE, Scope, by_epoch, joined, known, render, since, total, zero
+from yoloscope_exporter.measures.formula import TARGET, Formula, OverTime, Selector, age, last, quantile, rate
+from yoloscope_exporter.measures.promql import Scope, by_epoch, joined, known, render, since, total, zero
 
 ALL = Scope(())
 RUN = Scope((*TARGET, "run", "rank"), nodes="node")
@@ -122,12 +122,6 @@ def test_a_formula_is_rendered_under_a_scope() -> None:
         'sum by (rank) (rate(yoloscope_train_phase_seconds_total{instance=~"$instance", phase="data_wait"}[5m])) / '
         '(sum by (rank) (rate(yoloscope_train_phase_seconds_total{instance=~"$instance"}[5m])) > 0)'
     )
-
-
-def test_a_window_of_a_life_takes_counters_as_they_are() -> None:
-    """Shares of a whole run: nothing is subtracted."""
-    grown = increase(m.TRAIN_BATCHES_TOTAL).total("sum")
-    assert str(render(grown, ALL, window=LIFE)) == "sum(yoloscope_train_batches_total)"
 
 
 def test_parts_of_a_window_look_back() -> None:

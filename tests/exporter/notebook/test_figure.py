@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import colours
 from yoloscope_exporter.language import LANGUAGES, say, speaking
 from yoloscope_exporter.notebook.figure import NO_RUN, figure
 from yoloscope_exporter.notebook.panels import Panels, panels

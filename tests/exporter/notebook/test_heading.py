@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import colours
 from yoloscope_exporter.diagnosis.rules import WARNING
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.language import CHINESE, speaking

@@ -101,19 +101,24 @@ def test_one_away_holds_up_no_other(services: Services, tmp_path: Path) -> None:
     assert len(queue.waiting(away.key)) == 5
 
 
-@pytest.mark.usefixtures("_fast")
-def test_what_is_refused_for_a_day_is_given_up(
-    services: Services, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """With an error that names it; the next one gets its turn."""
-    queue, service = Queue(tmp_path), Service("feishu://wrong@01234567")
+def left_after_two_attempts(tmp_path: Path, service: Service) -> str:
+    """The title of the message that still waits, of an old one, of more than a day ago, and a new one."""
+    queue = Queue(tmp_path)
     queue.put([service.key], message("old", time.time() - 90_000))
     queue.put([service.key], message("new"))
     sender = Sender(service, queue)
     assert not sender.attempt()
     assert not sender.attempt()
     (path,) = queue.waiting(service.key)
-    assert queue.read(path).title == "new"
+    return queue.read(path).title
+
+
+@pytest.mark.usefixtures("_fast")
+def test_what_is_refused_for_a_day_is_given_up(
+    services: Services, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an error that names it; the next one gets its turn."""
+    assert left_after_two_attempts(tmp_path, Service("feishu://wrong@01234567")) == "new"
     assert "given up after 24 h: old" in caplog.text
     assert len(services.refused) == 2
 
@@ -121,15 +126,9 @@ def test_what_is_refused_for_a_day_is_given_up(
 @pytest.mark.usefixtures("_fast")
 def test_a_message_that_breaks_its_plugin_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """After a day, as one that is refused; the trace of the first time is in the log."""
-    queue, service = Queue(tmp_path), Service("feishu://wrong@01234567")
+    service = Service("feishu://wrong@01234567")
     service.send = _broken
-    queue.put([service.key], message("old", time.time() - 90_000))
-    queue.put([service.key], message("new"))
-    sender = Sender(service, queue)
-    assert not sender.attempt()
-    assert not sender.attempt()
-    (path,) = queue.waiting(service.key)
-    assert queue.read(path).title == "new"
+    assert left_after_two_attempts(tmp_path, service) == "new"
     assert "given up after 24 h: old (unhashable)" in caplog.text
     assert "in _broken" in caplog.text
 

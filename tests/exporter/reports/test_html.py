@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import colours
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.reports import html
 from yoloscope_exporter.reports.comparison import compare

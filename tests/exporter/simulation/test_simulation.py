@@ -13,7 +13,7 @@ from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics, simulate
-from yoloscope_exporter.simulation.node import spread
+from yoloscope_exporter.simulation.histograms import spread
 
 START = 1_700_000_000.0
 LATE = 3000.0
@@ -61,7 +61,7 @@ def test_every_metric_of_the_catalogue_appears() -> None:
         for sample in samples
     }
     missing = sorted(set(catalog.BY_NAME) - seen - {catalog.TRAIN_HANG_INFO.name})  # no scenario stands still
-    assert missing == [], "show them in yoloscope_exporter/simulation/node.py, in the function of their area"
+    assert missing == [], "show them in yoloscope_exporter/simulation, in the file of their area"
 
 
 def test_series_are_unique_and_well_labelled(scenario: str) -> None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.style import Style
-from yoloscope_exporter import catalog
+from yoloscope_exporter import catalog, colours
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.terminal import plain, screen

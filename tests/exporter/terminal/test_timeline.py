@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from yoloscope_exporter import catalog
+from yoloscope_exporter import catalog, colours
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.diagnosis.engine import Diagnosis
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.measures.series import Store, period

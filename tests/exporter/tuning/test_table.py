@@ -38,3 +38,5 @@ def test_a_probe_in_a_line() -> None:
     """Its figures, or why it has none."""
     assert table.outcome(TRIALS[0]) == "50 images/s ±2.6%, 62% waiting for data"
     assert table.outcome(TRIALS[2]).startswith("it fails by itself")
+    hardly_known = Trial(Setting(), "", Speed(50.0, 0.9, 0.62, 5, 8.0))
+    assert table.outcome(hardly_known) == "50 images/s, 62% waiting for data"

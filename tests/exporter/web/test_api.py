@@ -23,7 +23,7 @@ from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import answers, documents, protocol
 from yoloscope_exporter.web import api as api_module
 from yoloscope_exporter.web.api import Api, Place, Topic
-from yoloscope_exporter.web.config import WebConfigFile
+from yoloscope_exporter.web.config_file import WebConfigFile
 
 from tests.exporter.language.leftovers import english
 from tests.exporter.serving import RUN, answer, connected, fetch, head_of

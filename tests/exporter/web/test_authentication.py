@@ -12,7 +12,8 @@ import bcrypt
 import pytest
 from yoloscope_exporter.web import authentication
 from yoloscope_exporter.web.authentication import Bucket
-from yoloscope_exporter.web.config import RateLimit, WebConfigFile
+from yoloscope_exporter.web.config import RateLimit
+from yoloscope_exporter.web.config_file import WebConfigFile
 
 from tests.exporter.serving import ask, connected, fetch, raw, serving
 

@@ -13,7 +13,8 @@ import pytest
 import trustme
 import yaml
 from cryptography.hazmat.primitives import serialization
-from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.config import WebConfigError
+from yoloscope_exporter.web.config_file import WebConfigFile
 
 from tests.exporter.serving import ask, fetch, serving
 

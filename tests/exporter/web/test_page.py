@@ -9,8 +9,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from yoloscope_exporter import charts
-from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter import charts, colours
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
 from yoloscope_exporter.language import CHINESE, ENGLISH, LANGUAGES
 from yoloscope_exporter.web import assets, page
@@ -115,7 +114,7 @@ def test_files_are_served_and_kept() -> None:
 
 
 def test_colours_are_those_of_everywhere() -> None:
-    """Each from `diagnosis.colours`; the page's own styles name none."""
+    """Each from `colours`; the page's own styles name none."""
     sheet = assets.assets()["colours.css"].body.decode()
     for kind, table in (("state", colours.STATES), ("phase", colours.PHASES), ("severity", colours.SEVERITIES)):
         for name, colour in table.items():

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from yoloscope_exporter.config.types import Address, UnixAddress
 from yoloscope_exporter.web import server
 from yoloscope_exporter.web.application import routed
-from yoloscope_exporter.web.config import WebConfigFile
+from yoloscope_exporter.web.config_file import WebConfigFile
 from yoloscope_exporter.web.server import Server
 
 from tests.exporter.serving import answer, ask, connected, fetch, head_of, raw, running, serving

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import colours, rules
+from yoloscope_exporter import catalog, colours
+from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.history.events import KINDS
 from yoloscope_exporter.language import CHINESE, ENGLISH
 from yoloscope_exporter.web import words

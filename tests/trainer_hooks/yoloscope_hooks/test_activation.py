@@ -63,7 +63,7 @@ def test_too_many_open_files(before: str, call: str) -> None:
 
 
 def test_a_torch_that_fetches_otherwise(monkeypatch: pytest.MonkeyPatch, warned: pytest.LogCaptureFixture) -> None:
-    """Without the class that is tapped all the rest is active."""
+    """Without the class that is instrumented all the rest is active."""
     module = ModuleType(FETCH_MODULE)
     monkeypatch.setitem(sys.modules, FETCH_MODULE, module)
     model = yoloscope_hooks.attach(SimpleNamespace(callbacks={}))
@@ -76,9 +76,9 @@ def test_a_torch_that_fetches_otherwise(monkeypatch: pytest.MonkeyPatch, warned:
     yoloscope_hooks.enable()
     assert set(defaults.default_callbacks) == ours
     assert len(warned.messages) == 2
-    workers.tap(module)  # as autoload does
+    workers.instrument(module)  # as autoload does
     module._MapDatasetFetcher = None  # type: ignore[attr-defined]
-    workers.tap(module)
+    workers.instrument(module)
 
 
 STRANGE = [None, [], (), 7, "callbacks", {"on_train_start": None}, {"on_train_end": [], "teardown": (print,)}]

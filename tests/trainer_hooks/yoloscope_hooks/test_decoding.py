@@ -42,7 +42,7 @@ class Images:
 def test_time_and_slowest(tmp_path: Path) -> None:
     """The sum of all calls; the five slowest files with size, each once, the slowest first."""
     images = Images(tmp_path, [0.0, 5.0, 2.0, 4.0, 3.0, 1.0, 6.0])
-    seen = decoding.tap(images)
+    seen = decoding.instrument(images)
     assert seen is not None
     for _ in range(2):
         assert [images.load_image(i, rect_mode=False) for i in range(7)] == [(i, False) for i in range(7)]
@@ -63,7 +63,7 @@ def test_what_of_it_was_computing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             return "image", (480, 640), (240, 320)
 
     images = Pictures(tmp_path, [2.0, 1.0])
-    seen = decoding.tap(images)
+    seen = decoding.instrument(images)
     images.load_image(0)
     images.load_image(1)
     assert seen is not None
@@ -72,19 +72,19 @@ def test_what_of_it_was_computing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_class_and_other_data_sets_stay_as_they_are(tmp_path: Path) -> None:
-    """Only this instance is tapped."""
+    """Only this instance is instrumented."""
     before = Images.load_image
     other = Images(tmp_path, [0.0])
-    decoding.tap(Images(tmp_path, [0.0]))
+    decoding.instrument(Images(tmp_path, [0.0]))
     assert Images.load_image is before
     assert "load_image" not in vars(other)
 
 
-def test_tapped_twice_counts_once(tmp_path: Path) -> None:
+def test_instrumented_twice_counts_once(tmp_path: Path) -> None:
     """A worker that torch resumes goes on with what it had."""
     images = Images(tmp_path, [2.0])
-    first = decoding.tap(images)
-    assert decoding.tap(images) is first
+    first = decoding.instrument(images)
+    assert decoding.instrument(images) is first
     images.load_image(0)
     assert first is not None
     assert first.seconds == 2.0
@@ -94,7 +94,7 @@ def test_images_in_memory_are_no_slow_files(tmp_path: Path) -> None:
     """What a cache or the mosaic's buffer holds was not read; its time counts."""
     images = Images(tmp_path, [2.0, 0.5])
     images.ims[0] = "an image"
-    seen = decoding.tap(images)
+    seen = decoding.instrument(images)
     assert seen is not None
     images.load_image(0)
     images.load_image(1)
@@ -107,7 +107,7 @@ def test_file_of_the_disk_cache(tmp_path: Path) -> None:
     images = Images(tmp_path, [1.0, 1.0])
     images.cache = "disk"
     images.npy_files[1].write_bytes(b"x" * 100)
-    seen = decoding.tap(images)
+    seen = decoding.instrument(images)
     assert seen is not None
     images.load_image(0)
     images.load_image(1)
@@ -121,7 +121,7 @@ def test_file_that_is_gone_has_no_size(tmp_path: Path) -> None:
     """An archive's member, say, cannot be asked for its size."""
     images = Images(tmp_path, [1.0])
     Path(images.im_files[0]).unlink()
-    seen = decoding.tap(images)
+    seen = decoding.instrument(images)
     images.load_image(0)
     assert seen is not None
     assert seen.longest[0].size is None
@@ -136,7 +136,7 @@ def test_strange_data_set(ims: Any) -> None:
         return name * 2
 
     images = SimpleNamespace(load_image=double, ims=ims)
-    seen = decoding.tap(images)
+    seen = decoding.instrument(images)
     assert images.load_image("ab") == "abab"
     assert seen is not None
     assert seen.seconds == 1.0
@@ -146,7 +146,7 @@ def test_strange_data_set(ims: Any) -> None:
 def test_errors_are_the_data_sets_own(tmp_path: Path) -> None:
     """What it raises comes through."""
     images = Images(tmp_path, [0.0])
-    decoding.tap(images)
+    decoding.instrument(images)
     with pytest.raises(IndexError):
         images.load_image(1)
 
@@ -154,7 +154,7 @@ def test_errors_are_the_data_sets_own(tmp_path: Path) -> None:
 def test_several_data_sets_in_one(tmp_path: Path) -> None:
     """YOLO-World trains on several, concatenated: all are measured together."""
     parts = [Images(tmp_path, [1.0]), Images(tmp_path, [2.0])]
-    seen = decoding.tap(SimpleNamespace(datasets=parts))
+    seen = decoding.instrument(SimpleNamespace(datasets=parts))
     assert seen is not None
     for part in parts:
         part.load_image(0)
@@ -176,7 +176,7 @@ def test_classification(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(b"1234")
     images = classification()
-    seen = decoding.tap(images)
+    seen = decoding.instrument(images)
     assert images.imread(str(file)) == f"image of {file}"
     assert seen is not None
     assert [(one.path, one.size) for one in seen.longest] == [(str(file), 4)]
@@ -194,7 +194,7 @@ def test_classification(tmp_path: Path) -> None:
 )
 def test_not_seen_is_absent(images: Any) -> None:
     """A cache that goes round `imread`, an older version, a data set of one's own: not 0, but nothing."""
-    assert decoding.tap(images) is None
+    assert decoding.instrument(images) is None
 
 
 def test_earlier_worker_counts() -> None:

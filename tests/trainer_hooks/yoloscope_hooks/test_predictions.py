@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
-from yoloscope_exporter.collectors.runs import prediction
+from yoloscope_exporter.collectors.run_samples import prediction
 from yoloscope_record import catalog
 from yoloscope_record.metrics import HistogramValue
 from yoloscope_record.reader import Reader, Record

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: What to call in `yoloscope_hooks` once a module has been imported.
 _WATCHED: dict[str, tuple[tuple[str, str], ...]] = {
     "ultralytics.utils.callbacks.base": (("yoloscope_hooks.activation", "register_defaults"),),
-    "torch.utils.data._utils.fetch": (("yoloscope_hooks.workers", "tap"),),
+    "torch.utils.data._utils.fetch": (("yoloscope_hooks.workers", "instrument"),),
 }
 if os.environ.get("YOLOSCOPE_ARGUMENTS") or os.environ.get("YOLOSCOPE_PROBE"):  # `yoloscope tune` has set them
     _WATCHED["ultralytics.engine.trainer"] = (

@@ -219,13 +219,17 @@ def performance(cycle: DeviceCycle, means: Mapping[int, float]) -> None:
 
 
 def energy(cycle: DeviceCycle) -> None:
-    """The driver's counter (mJ, Volta and newer), or power integrated where it has none; never one after the other."""
+    """The driver's counter (mJ, Volta and newer), or power integrated where it has none; never one after the other.
+
+    A device that is on draws power: a counter that has never been above 0 is none, and power of 0 W is no answer.
+    """
     question = nvml.nvmlDeviceGetTotalEnergyConsumption
     integrated = "energy" in cycle.totals.integrals
     counted = None if integrated else cycle.ask(question)
-    if integrated or cycle.ask.is_unsupported(question):
+    never_counted = counted == 0 and cycle.totals.counters["energy"].last <= 0
+    if integrated or never_counted or cycle.ask.is_unsupported(question):
         watts = cycle.gauge(cycle.ask(nvml.nvmlDeviceGetPowerUsage), 0, MOST_MILLIWATTS, 1e-3)
-        joules = cycle.integral("energy", watts)
+        joules = cycle.integral("energy", watts or None)
     else:
         joules = cycle.counter("energy", counted, 1e-3)
     cycle.publish(catalog.GPU_ENERGY_JOULES_TOTAL, joules)

@@ -138,7 +138,7 @@ class Session:
 
     def _try_to_open(self) -> None:
         try:
-            _init()
+            initialise()
             version = nvml.nvmlSystemGetCudaDriverVersion()
             self._versions = (_text(nvml.nvmlSystemGetDriverVersion), f"{version // 1000}.{version % 1000 // 10}")
         except nvml.NVMLError as error:
@@ -260,8 +260,12 @@ def _no_driver(code: int) -> str:
     return text("the NVIDIA driver cannot be used: {said}", said=said(code))
 
 
-def _init() -> None:
-    """nvmlInit; after a driver upgrade under our feet, with the library that fits the new driver."""
+def initialise() -> None:
+    """nvmlInit; after a driver upgrade under our feet, with the library that fits the new driver.
+
+    Raises:
+        nvml.NVMLError: no library, or no driver.
+    """
     wsl.prefer_windows_driver()
     try:
         nvml.nvmlInit()

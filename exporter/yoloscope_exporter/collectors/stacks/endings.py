@@ -26,6 +26,7 @@ _FATAL = {
     b"Bus error": "SIGBUS",
     b"Aborted": "SIGABRT",
     b"Floating point exception": "SIGFPE",
+    b"Floating-point exception": "SIGFPE",  # from Python 3.13 on
     b"Illegal instruction": "SIGILL",
 }
 _END = re.compile(rb"(?m)^(?:Fatal Python error: (.*)|Stack \(most recent call first\):)$")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record.file_format import clean
 
-from yoloscope_exporter.catalog.process import HANG_FACTS, hang_in_words
+from yoloscope_exporter.catalog import FINAL, HANG_FACTS, KILLED, hang_in_words
 from yoloscope_exporter.collectors.stacks.process import STOPPED, UNINTERRUPTIBLE, ZOMBIE
 from yoloscope_exporter.language import Text, joined, text
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 #: What a stack is doing, by who else it waits for.
 PEERS, WORKERS, WORK, ITSELF = "peers", "workers", "work", "itself"
-FINAL = ("finished", "failed", "killed")
 NO_ANSWER = text("no answer")
 GROUPS, MOST_NAMES = 8, 4  # that are told
 
@@ -114,7 +113,7 @@ _OURS = ("/yoloscope_hooks/", "/yoloscope_record/")
 
 def find(ranks: Sequence[Rank], answers: Sequence[Answer]) -> Hang | None:
     """The culprit, and what everybody does; None if nothing is known."""
-    gone = [rank for rank in ranks if rank.state in FINAL and not rank.pid]
+    gone = [rank for rank in ranks if rank.state in (*FINAL, KILLED) and not rank.pid]
     if gone and len(gone) < len(ranks):
         ended = text("gone: the process has {ends}; the others wait for it", ends=_ENDS[gone[0].state])
         where = _waiting(answers) or next((_doing(answer).frame for answer in answers if answer.name == "main"), None)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import locks, stack_file
 from yoloscope_record.file_format import SUFFIX, Identity, RecordError
-from yoloscope_record.reader import Reader, Record
+from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
 
 from yoloscope_exporter.collectors.stacks import dump, process
@@ -44,7 +44,6 @@ MAX_FILES = 256  # of one run, ranks first; they are open while the answers are 
 MAX_NAMES = 8192  # in a run's directory
 MAX_READ_BYTES = 256 << 10  # of one file: a hundred threads of ordinary depth
 MAX_ALL_BYTES = 16 << 20  # of all files of a run together
-FINAL = ("finished", "failed")
 _NOTE = re.compile(r"worker ([0-9]{1,4}) (training|validation)")
 
 
@@ -149,7 +148,7 @@ class Inquiry:
             with suppress(RecordError):
                 record = Reader(self.directory / name).read()
                 if record.uid == owner and record.identity == Identity(record.identity.run, record.identity.rank):
-                    yield Rank(record.identity.rank, record.holder, _state(record))
+                    yield Rank(record.identity.rank, record.holder, record.outcome)
 
     def _open(self, names: Sequence[str], directory: int, owner: int) -> Iterator[StackFile]:
         if len(names) > MAX_FILES:
@@ -258,10 +257,6 @@ def answers(inquiry: Inquiry) -> list[Answer]:
     while not inquiry.complete() and time.monotonic() < end:
         time.sleep(0.05)
     return inquiry.answers()
-
-
-def _state(record: Record) -> str:
-    return record.state if record.alive or record.state in FINAL else "killed"
 
 
 def open_file(name: str, directory: int, run: str, owner: int) -> StackFile:

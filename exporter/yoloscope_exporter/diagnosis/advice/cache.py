@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.gains import predicted
 from yoloscope_exporter.diagnosis.advice.settings import image_size, may_cache_in_memory, ranks_here
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.ultralytics_arguments import CACHE_SHARE, DISK_MARGIN
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 
 
 def dataset_bytes(s: Signals) -> float | None:

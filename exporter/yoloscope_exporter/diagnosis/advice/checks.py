@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice.settings import in_use, may_cache_in_memory, without_cuda, workers_cap
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.advice import Advice

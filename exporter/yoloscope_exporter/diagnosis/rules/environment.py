@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.settings import image_size
 from yoloscope_exporter.diagnosis.rules import parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, SHM, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds

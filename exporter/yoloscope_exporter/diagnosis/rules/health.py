@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.batch import larger_batch
 from yoloscope_exporter.diagnosis.advice.settings import image_size, in_use
@@ -13,7 +12,7 @@ from yoloscope_exporter.diagnosis.rules import lifecycle, loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, STEP, Rule
 from yoloscope_exporter.diagnosis.rules.step import UNDERFILLED, underfilled
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

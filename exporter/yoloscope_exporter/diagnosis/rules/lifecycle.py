@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import causes, units
+from yoloscope_exporter.diagnosis import causes
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
 from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, SHM, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.cache import cache_in_memory
 from yoloscope_exporter.diagnosis.advice.cpus import fewer_threads, within_quota
@@ -16,7 +15,7 @@ from yoloscope_exporter.diagnosis.advice.settings import ranks_here, without_cud
 from yoloscope_exporter.diagnosis.advice.workers import more_workers, workers_needed, workers_to_advise
 from yoloscope_exporter.diagnosis.rules.rule import STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:

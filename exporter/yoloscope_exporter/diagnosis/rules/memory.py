@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
 from yoloscope_exporter.diagnosis.advice.cache import is_cached_in_memory, kept_image_bytes
@@ -13,7 +12,7 @@ from yoloscope_exporter.diagnosis.advice.device_memory import share_of_others
 from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 from yoloscope_exporter.measures.memory import EXPLAINS
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice.prediction import (
     fewer_boxes,
     half_precision,
@@ -17,7 +16,7 @@ from yoloscope_exporter.diagnosis.advice.prediction import (
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.prediction import sources
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.rules.lifecycle import hanging
 from yoloscope_exporter.diagnosis.rules.rule import WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.batch import larger_batch
 from yoloscope_exporter.diagnosis.advice.gains import shorter_run, without_share
@@ -14,7 +13,7 @@ from yoloscope_exporter.diagnosis.advice.workers import more_workers
 from yoloscope_exporter.diagnosis.rules import loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import text, units
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds

@@ -23,8 +23,6 @@ METRICS = (
     catalog.FILESYSTEM_SIZE_BYTES,
 )
 
-#: States of ranks that died, and the verdicts that say so.
-DEAD = ("failed", "killed")
 #: Seconds after a death in which the driver may still tell why: a lost GPU is looked for every ten intervals.
 AFTERWARDS = 30.0
 #: File systems that a kubelet watches, where they are mounted on their own: its own, and those of the runtimes.
@@ -82,7 +80,7 @@ def names(v: View) -> Mapping[str, str]:
 
 def _around(v: View) -> list[Window]:
     """Both windows from the last batch, if that is known, to a moment after the death; none of one nobody saw die."""
-    if v.state not in DEAD:
+    if v.state not in catalog.DEAD:
         return []
     ups = sorted(point for one in (v.short, v.long) for point in one.points(catalog.TRAIN_UP, v.run, v.rank))
     lived = [time for time, up in ups if up]

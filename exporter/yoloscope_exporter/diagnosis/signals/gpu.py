@@ -8,10 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, ratio, whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
-from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.language import joined, text, units
 from yoloscope_exporter.measures import gpu as measures
 from yoloscope_exporter.measures import memory
 from yoloscope_exporter.measures.reading import Reading
@@ -155,10 +154,6 @@ def gpu(v: View) -> Numbers:
         GpuSignals.pcie_generation: w.maximum(catalog.GPU_PCIE_LINK_GENERATION, own),
         GpuSignals.pcie_generation_max: w.last(catalog.GPU_PCIE_LINK_GENERATION_MAX, own),
     }
-
-
-def _amp_gain(w: Window, gpu: str) -> float | None:
-    return ratio(*(w.last(catalog.GPU_PEAK_FLOPS_PER_SECOND, gpu, precision) for precision in catalog.PRECISIONS))
 
 
 def _guests(v: View) -> float | None:

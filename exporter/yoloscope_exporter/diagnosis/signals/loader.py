@@ -78,7 +78,7 @@ def _faults(v: View) -> float | None:
 
 def deaths(v: View) -> Numbers:
     """Of a run that has ended it matters no more when they died."""
-    ended = v.state in ("failed", "killed")
+    ended = v.state in catalog.DEAD
     count = v.now.last(catalog.TRAIN_WORKER_DEATHS_TOTAL, v.run, v.rank) if ended else None
     if not count:
         count = v.now.events(catalog.TRAIN_WORKER_DEATHS_TOTAL, v.run, v.rank)

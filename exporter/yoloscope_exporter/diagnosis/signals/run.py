@@ -223,7 +223,7 @@ def hang(v: View) -> Mapping[str, str]:
 
 def end(v: View) -> Mapping[str, str]:
     """How the rank ended before its time, and the job it belonged to."""
-    if v.state not in ("failed", "killed"):
+    if v.state not in catalog.DEAD:
         return {}
     labels = next(iter(v.now.current(catalog.TRAIN_END_INFO, v.run, v.rank)), ())
     facts = dict(zip(catalog.END_FACTS, labels[2:], strict=False))  # older recordings have fewer

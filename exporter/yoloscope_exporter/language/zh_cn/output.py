@@ -437,7 +437,7 @@ TEXTS: Final[dict[str, str]] = {
     "cache=ram is not tried: the data set does not fit into memory{size}, or its size is not known": "没有试 cache=ram：数据集在内存中放不下{size}，或其大小未知",
     "cache=disk is not tried, because it writes beside the images": "没有试 cache=disk，因为它会在图像旁写文件",
     "forecast {forecast}": "预期 {forecast}",
-    "{images_per_second:.4g} images/s ±{margin:.1%}, {wait_share:.0%} waiting for data": "{images_per_second:.4g} 图像/秒 ±{margin:.1%}，等待数据占 {wait_share:.0%}",
+    "{images_per_second:.4g} images/s{margin}, {wait_share:.0%} waiting for data": "{images_per_second:.4g} 图像/秒{margin}，等待数据占 {wait_share:.0%}",
     "setting": "设置",
     "why": "原因",
     "{rank_cores:g} of {counted} for a rank": "每个 rank {rank_cores:g} 个 CPU，共 {counted}",

@@ -10,10 +10,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hypothesis import given
-from hypothesis import strategies as st
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import budgets, runs
+from yoloscope_exporter.collectors import owners, runs
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_record import paths
 from yoloscope_record.paths import run_directory
@@ -30,45 +28,23 @@ if TYPE_CHECKING:
     import pytest
 
 UP, REFUSED = catalog.TRAIN_UP.name, catalog.RECORDS_REFUSED_TOTAL.name
-amounts = st.dictionaries(st.integers(0, 50), st.integers(0, 10_000), max_size=12)
-
-
-@given(wanted=amounts, room=st.integers(0, 20_000))
-def test_shares(wanted: dict[int, int], room: int) -> None:
-    """Nobody gets more than is wanted, nothing is left while somebody wants more, and equal parts are safe."""
-    found = budgets.shares(wanted, room)
-    assert all(found[owner] <= wanted[owner] for owner in wanted)
-    assert sum(found.values()) == min(sum(wanted.values()), room) or sum(wanted.values()) > room >= sum(found.values())
-    assert all(found[owner] >= min(wanted[owner], room // len(wanted)) for owner in wanted)
-
-
-@given(owners=st.lists(st.integers(0, 4), max_size=40))
-def test_in_turn(owners: list[int]) -> None:
-    """Everybody's first comes before anybody's second, and nobody's own order is changed."""
-    items = list(enumerate(owners))
-    placed = budgets.in_turn(items, lambda item: item[1])
-    assert sorted(placed) == items
-    turns = [sum(other == owner for _, other in placed[:place]) for place, (_, owner) in enumerate(placed)]
-    assert turns == sorted(turns)
-    for owner in set(owners):
-        assert [item for item in placed if item[1] == owner] == [item for item in items if item[1] == owner]
 
 
 def test_users_among_the_refusals_are_bounded() -> None:
     """However many there are, and whatever they do; the rest is counted together."""
-    refused = budgets.Refusals(lambda _: None)
+    refused = owners.Refusals(lambda _: None)
     for owner in range(5_000_000, 5_000_100):
         refused("magic", owner)
     counts = {sample.labels: sample.value for sample in refused.samples()}
-    assert len(counts) == budgets.MAX_USERS + 1
-    assert counts["magic", budgets.OTHERS] == 100 - budgets.MAX_USERS
+    assert len(counts) == owners.MAX_USERS + 1
+    assert counts["magic", owners.OTHERS] == 100 - owners.MAX_USERS
 
 
 def test_what_one_user_does_hides_no_other_refusal() -> None:
     """A thousand directories of one user's leave room to say what another one does."""
-    refused = budgets.Refusals(lambda _: None)
-    said = [refused.once("unreadable", MALLORY, f"/{number}") for number in range(2 * budgets.MAX_SAID)]
-    assert sum(said) == budgets.MAX_SAID
+    refused = owners.Refusals(lambda _: None)
+    said = [refused.once("unreadable", MALLORY, f"/{number}") for number in range(2 * owners.MAX_SAID)]
+    assert sum(said) == owners.MAX_SAID
     assert refused.once("owner", ALICE, "/squatted")
     assert not refused.once("owner", ALICE, "/squatted")
 
@@ -85,7 +61,7 @@ broken:x:1
 def test_whose_a_subordinate_number_is(tmp_path: Path) -> None:
     """As newuidmap reads it; everybody else is oneself."""
     (tmp_path / "subuid").write_text(SUBUID)
-    payer = budgets.Payers(tmp_path / "subuid")
+    payer = owners.Payers(tmp_path / "subuid")
     assert payer(100_000) == 100_000  # not read yet
     payer.refresh()
     numbers = (0, 1000, 99_999, 100_000, 165_535, 165_536, 200_000, 265_535, 265_536, 300_000, 4_294_967_295)

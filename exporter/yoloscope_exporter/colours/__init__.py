@@ -1,4 +1,4 @@
-"""Colours, once: of lines, of phases, of severities and of verdicts, for dashboards, reports and the terminal.
+"""Colours, once: of lines, of phases, of severities and of verdicts, for dashboards, pages, reports and terminals.
 
 Lines have Okabe and Ito's palette (Color Universal Design, 2008: https://jfly.uni-koeln.de/color), its black and
 yellow replaced by a violet and a brown, which show on light and on dark. Any two of them, and any two severities, are

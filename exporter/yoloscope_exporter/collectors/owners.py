@@ -1,18 +1,18 @@
-"""What one user's records may take of the exporter: places, series and time, shared out so that nobody goes short.
+"""The owners of records: who pays for whom, what a user is called, and what is refused of each.
 
-Anybody may write records. So what there is is given to the owners in equal parts, and who wants less than a part leaves
-the rest to the others. What is refused is counted by reason and by owner.
+Anybody may write records. So what they may take of the exporter is shared out among their owners
+(`yoloscope_exporter.sharing`), and what is refused is counted by reason and by owner.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
@@ -21,18 +21,14 @@ from yoloscope_exporter.system import user_name as name_of
 from yoloscope_exporter.system import user_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    Item = TypeVar("Item")
-    Owner = TypeVar("Owner", int, str)
 
 MAX_USERS = 32  # that have a series of their own among the refusals; the others share one
 MAX_SAID = 64  # paths of one user of which something was said once
 MAX_SAID_USERS = 1024  # of whom that is remembered
 MAX_RANGES = 10_000  # lines of /etc/subuid
 OTHERS = "(others)"
-CYCLE_SECONDS = 0.1  # for reading all records; half of it for those of one owner
 
 
 @dataclass
@@ -118,44 +114,3 @@ def known_name(owner: int) -> str | None:
 def user_name(owner: int) -> str:
     """The user's name, or the number where this system does not know the name."""
     return known_name(owner) or str(owner)
-
-
-def in_turn(items: Iterable[Item], owner: Callable[[Item], int]) -> list[Item]:
-    """The items so that each owner's first one comes before anybody's second one, else in their order."""
-    places: defaultdict[int, int] = defaultdict(int)
-    placed = []
-    for item in items:
-        placed.append((places[owner(item)], item))
-        places[owner(item)] += 1
-    return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
-
-
-def shares(wanted: Mapping[Owner, int], room: int) -> dict[Owner, int]:
-    """What each owner gets of `room`: what is wanted, or an equal part of what those leave who want less."""
-    found = {}
-    for number, owner in enumerate(sorted(wanted, key=lambda owner: wanted[owner])):
-        found[owner] = min(wanted[owner], room // (len(wanted) - number))
-        room -= found[owner]
-    return found
-
-
-@dataclass
-class Time:
-    """The time of one cycle, by owner."""
-
-    clock: Callable[[], float]
-    seconds: float
-    _begun: float = field(init=False)
-    spent: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
-
-    def __post_init__(self) -> None:
-        """The cycle begins."""
-        self._begun = self.clock()
-
-    def left(self, owner: int) -> bool:
-        """Whether another record of this owner may be read."""
-        return self.spent[owner] < self.seconds / 2 and self.clock() - self._begun < self.seconds
-
-    def spend(self, owner: int, begun: float) -> None:
-        """Count the time since `begun`."""
-        self.spent[owner] += max(self.clock() - begun, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.language import units
 
 from tests.zone import local_time
 
