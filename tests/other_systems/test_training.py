@@ -37,7 +37,7 @@ def started(tmp_path: Path, system: str, **options: Any) -> subprocess.Popen[str
         tmp_path / "runs",
         environ=environ,
         log=tmp_path / "training.log",
-        **{"model": training.TINY, "workers": 2, "epochs": 2, **options},
+        **{"model": training.TINY, "workers": 1, "epochs": 2, **options},
     )
 
 
