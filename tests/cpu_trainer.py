@@ -7,6 +7,7 @@ its options (training.Options) travel in the environment variable CPU_TRAINER.
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN002, ANN003, ANN202, ANN204, D101
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -147,5 +148,17 @@ TRAINERS = {
     "pose": CpuPoseTrainer,
     "obb": CpuObbTrainer,
 }
+
+with contextlib.suppress(ImportError):  # tasks of later releases
+    from ultralytics.models.yolo.depth import DepthTrainer
+    from ultralytics.models.yolo.semantic import SemanticSegmentationTrainer
+
+    class CpuSemanticTrainer(_Cpu, SemanticSegmentationTrainer):
+        pass
+
+    class CpuDepthTrainer(_Cpu, DepthTrainer):
+        pass
+
+    TRAINERS.update(semantic=CpuSemanticTrainer, depth=CpuDepthTrainer)
 
 exec(OPTIONS["everywhere"])

@@ -35,6 +35,8 @@ MODELS = {
     "pose": "yolo11n-pose.yaml",
     "obb": "yolo11n-obb.yaml",
 }
+#: Tasks that only later releases know.
+LATER = {"semantic": "yolo26n-sem.yaml", "depth": "yolo26n-depth.yaml"}
 #: A detector whose steps take nearly nothing.
 TINY = str(ROOT / "tests" / "tiny.yaml")
 #: Nothing to download, nothing to draw; SGD, because some versions load half of torch for their own optimizer.
@@ -77,7 +79,9 @@ def make_dataset(path: Path, *, images: int = 16, size: int = 64, task: str = "d
             low, high = sorted(generator.sample(range(size // 8, size - size // 8), 2))
             box = (low, max(high, low + size // 8))
             _write_image(path / _folder(task, split, index % classes) / f"{index:04d}.jpg", size, box, index % classes)
-            if task != "classify":
+            if task in LATER:
+                _write_target(path, f"{split}/{index:04d}.png", task, size, box)
+            elif task != "classify":
                 annotation = f"{index % classes} {_annotation(task, box[0] / size, box[1] / size)}\n"
                 _write(path / "labels" / split / f"{index:04d}.txt", annotation)
     if task == "classify":
@@ -90,6 +94,8 @@ def make_dataset(path: Path, *, images: int = 16, size: int = 64, task: str = "d
     }
     if task == "pose":
         content["kpt_shape"] = [2, 2]
+    if task == "semantic":
+        content["masks_dir"] = "masks"
     yaml = path / "data.yaml"
     yaml.write_text(json.dumps(content))  # JSON is YAML
     return yaml
@@ -112,6 +118,19 @@ def _write_image(path: Path, size: int, box: tuple[int, int], label: int) -> Non
     cv2.rectangle(image, (box[0], box[0]), (box[1], box[1]), (255, 90, 0) if label else (0, 90, 255), -1)
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), image)
+
+
+def _write_target(path: Path, name: str, task: str, size: int, box: tuple[int, int]) -> None:
+    """The class of each pixel, or its distance in millimetres."""
+    import cv2  # noqa: PLC0415 - as above
+    import numpy as np  # noqa: PLC0415
+
+    folder, kind, far, near = ("masks", np.uint8, 0, 1) if task == "semantic" else ("depth", np.uint16, 5000, 2000)
+    target = np.full((size, size), far, kind)
+    target[box[0] : box[1], box[0] : box[1]] = near
+    file = path / folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), target)
 
 
 def _annotation(task: str, low: float, high: float) -> str:
@@ -260,7 +279,7 @@ def main(options: Options) -> None:
     import cpu_trainer  # noqa: PLC0415 - needs ultralytics
     import ultralytics  # noqa: PLC0415
 
-    model = ultralytics.YOLO(options.model or MODELS[options.task])
+    model = ultralytics.YOLO(options.model or {**MODELS, **LATER}[options.task])
     if options.hooks == "attach":
         import yoloscope_hooks  # noqa: PLC0415
 

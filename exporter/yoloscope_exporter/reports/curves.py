@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
-from yoloscope_exporter.diagnosis.signals.learning import scores
+from yoloscope_exporter.diagnosis.signals.learning import score_name, scores
 from yoloscope_exporter.language import text
 from yoloscope_exporter.measures import prediction, training
 from yoloscope_exporter.reports.rank import RankWindow, measured_parts, resident
@@ -44,7 +44,9 @@ def curves(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
             Curve(labels[2], _scaled(ranks[0].window.points(catalog.TRAIN_LOSS, *labels)))
             for labels in ranks[0].window.labels(catalog.TRAIN_LOSS, *ranks[0].key)
         ],
-        "mAP50-95": [Curve(text("validation"), _scaled(scores(ranks[0].window, *ranks[0].key)))],
+        score_name(ranks[0].window, *ranks[0].key): [
+            Curve(text("validation"), _scaled(scores(ranks[0].window, *ranks[0].key)))
+        ],
     }
     return _drawn(plots.items())
 

@@ -47,6 +47,8 @@ _NAMES = {
     "cost": text("cost"),
     "co2": text("CO2"),
 }
+#: What the score of a task is, where it is another.
+_SCORES = {"classify": text("best accuracy"), "semantic": text("best mIoU"), "depth": text("best delta1")}
 _FIGURES = (
     "throughput",
     "score",
@@ -218,7 +220,7 @@ def _line(kind: str, name: str, told: str, language: str, severity: str = rules.
 
 
 def _figures(summary: Summary, language: str) -> Iterator[Line]:
-    names = _NAMES | ({"score": text("best accuracy")} if summary.facts.get("task") == "classify" else {})
+    names = _NAMES | {"score": _SCORES.get(summary.facts.get("task", ""), _NAMES["score"])}
     told = [f"{translated(text('epochs'), language)} {epochs(summary)}"] if summary.epochs else []
     told += [
         f"{translated(names[name], language)} {QUANTITIES[name].form(summary.figures[name].value)}"

@@ -15,7 +15,7 @@ FILE = "results.csv"
 
 
 def best(text: str) -> float | None:
-    """The best score of an epoch: mAP50-95, or the accuracy of a classifier; None where there is none."""
+    """The best score of an epoch: mAP50-95, or the task's own; None where there is none."""
     rows = csv.reader(text.splitlines())
     names = [name.strip() for name in next(rows, [])]
     columns = [index for wanted in SCORES for index, name in enumerate(names) if wanted in name]

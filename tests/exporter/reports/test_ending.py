@@ -61,10 +61,14 @@ def test_epochs_are_those_of_the_run_and_not_of_the_record(starved: Summary) -> 
     assert kinds([replace(late, facts={})], "zh-CN")["figures"].startswith(f"epoch 数 {last} · ")
 
 
-def test_a_classifier_has_an_accuracy(starved: Summary) -> None:
-    """Not a mAP."""
-    one = replace(starved, facts={"task": "classify"}, figures={"score": Figure(0.75)})
-    assert "best accuracy 0.7500" in kinds([one])["figures"]
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [("classify", "best accuracy"), ("semantic", "best mIoU"), ("depth", "best delta1"), ("pose", "best mAP50-95")],
+)
+def test_a_task_has_a_score_of_its_own(starved: Summary, task: str, name: str) -> None:
+    """Not always a mAP."""
+    one = replace(starved, facts={"task": task}, figures={"score": Figure(0.75)})
+    assert f"{name} 0.7500" in kinds([one])["figures"]
 
 
 def test_the_worst_is_told_and_the_others_are_named(starved: Summary) -> None:

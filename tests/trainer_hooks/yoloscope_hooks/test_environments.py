@@ -137,3 +137,18 @@ def test_what_comes_after_the_training_is_recorded(environment: Environment, tmp
     records = recorded()
     assert set(records) == {"predict-0.rec", "validate-0.rec", "export-0.rec"}
     assert total(records["predict-0.rec"], "predict_images_total") == 16
+
+
+@pytest.mark.parametrize(("task", "score"), [("semantic", "metrics/mIoU"), ("depth", "metrics/delta1")])
+def test_a_task_of_later_releases(task: str, score: str, tmp_path: Path) -> None:
+    """Its batches, its score, the operations of its layers, and what its workers decode."""
+    data = training.make_dataset(tmp_path / "data", images=16, task=task)
+    done = training.train(data, tmp_path / "runs", task=task, workers=1)
+    assert done.code == 0, done.output
+    assert "yoloscope:" not in done.output, done.output
+    records = recorded()
+    rank = records["rank-0.rec"]
+    assert total(rank, "train_batches_total") == done.result()["batches"] == 4
+    assert total(rank, "train_flops_total") > 0
+    assert score in {s.labels[2] for s in rank.samples if s.metric.name == "yoloscope_train_metric"}
+    assert total(records["rank-0-worker-0.rec"], "train_worker_decode_seconds_total") > 0

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-#: Five tasks, and what differs in other generations: area attention, heads of their own for end-to-end training.
-MODELS = [*training.MODELS.values(), "yolo12n.yaml", "yolov8n.yaml", "yolo26n.yaml"]
+#: All tasks, and what differs in other generations: area attention, heads of their own for end-to-end training.
+MODELS = [
+    *training.MODELS.values(),
+    *training.LATER.values(),
+    *("yolo12n.yaml", "yolov8n.yaml", "yolo26n.yaml"),
+]
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 #: Ultralytics' defaults: until then the learning rate rises, for so many batches at least (`_setup_train`, nw).
 WARMUP_EPOCHS, WARMUP_BATCHES = 3, 100
-#: What validation says, by parts of its names: mAP50-95, or the accuracy of a classifier.
-SCORES = ("mAP50-95", "accuracy_top1")
+#: What validation says, by parts of its names: mAP50-95; of a classifier its accuracy, of semantic segmentation the
+#: mean intersection over union, of depth the share of pixels within a quarter. Ultralytics chooses best.pt by them.
+SCORES = ("mAP50-95", "accuracy_top1", "mIoU", "delta1")
 
 
 class LearningSignals:
@@ -58,10 +59,20 @@ def learning(v: View) -> Numbers:
 
 
 def scores(window: Window, run: str, rank: str, names: Sequence[str] = SCORES) -> list[tuple[float, float]]:
-    """Times and values of what validation says: mAP50-95, or the accuracy of a classifier."""
+    """Times and values of what validation says: mAP50-95, or the task's own."""
+    chosen = _score(window, run, rank, names)
+    return window.points(catalog.TRAIN_METRIC, *chosen[1]) if chosen else []
+
+
+def score_name(window: Window, run: str, rank: str) -> str:
+    """What these scores are called."""
+    chosen = _score(window, run, rank, SCORES)
+    return chosen[0] if chosen else SCORES[0]
+
+
+def _score(window: Window, run: str, rank: str, names: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
     found = window.labels(catalog.TRAIN_METRIC, run, rank)
-    chosen = [labels for wanted in names for labels in found if wanted in labels[2]]
-    return window.points(catalog.TRAIN_METRIC, *chosen[0]) if chosen else []
+    return next(((name, labels) for name in names for labels in found if name in labels[2]), None)
 
 
 def _epoch_ends(v: View) -> dict[float, float]:

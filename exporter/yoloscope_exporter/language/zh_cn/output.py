@@ -301,6 +301,8 @@ TEXTS: Final[dict[str, str]] = {
     "{name} was killed by {code} after {time} on {node}": "{name} 被 {code} 终止，用时 {time}，节点 {node}",
     "waiting for data": "等待数据",
     "best mAP50-95": "最佳 mAP50-95",
+    "best mIoU": "最佳 mIoU",
+    "best delta1": "最佳 delta1",
     "energy": "耗电量",
     "none: too little was seen to judge": "无：数据太少，无法判断",
     "{number} more of this command": "该命令另有 {number} 个训练任务",
