@@ -16,7 +16,7 @@ from yoloscope_exporter.diagnosis.ultralytics_arguments import (
     version_of,
     without_cuda,
 )
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.forecast import Forecast
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MOST_IMAGES, TIMES = 32, 8
 #: A `max_det` that leaves something out only where a picture has more boxes.
 _FEWER = 100
+#: Tasks whose results are maps, of a class or a distance for each pixel.
+MAPS = frozenset({"semantic", "depth"})
 #: Sources whose batch is what is passed: Ultralytics looks at `batch` for files only.
 _IN_MEMORY = frozenset({"images", "tensor"})
 
@@ -65,6 +67,8 @@ def prepared_images(s: Signals) -> Advice:
 
 def fewer_boxes(s: Signals) -> Advice:
     """Boxes that are not needed are not compared; where there are none, that is not what takes the time."""
+    if s.facts.get("task") in MAPS:
+        return Advice(note=_of_maps(s), predicts=True)
     if s.has(Signals.predict_detections) and s.predict_detections < 1:
         return Advice(note=_without_boxes(s), predicts=True)
     arguments: dict[str, Value] = {}
@@ -74,6 +78,21 @@ def fewer_boxes(s: Signals) -> Advice:
         arguments["max_det"] = _FEWER
     note = text("name only the classes that you need (classes=)")
     return Advice(arguments, note=note, forecast=_without(s, s.predict_postprocess_share))
+
+
+def _of_maps(s: Signals) -> str:
+    """They are scaled to the image's own size, one for each class unless the exported model chooses the class itself.
+
+    Ultralytics 8.4.190, `SemanticSegmentationPredictor.postprocess`.
+    """
+    smaller = text("scale large images down beforehand: the result is scaled to the size of each image")
+    if s.facts["task"] != "semantic" or s.facts.get("format", "pt") != "pt":
+        return smaller
+    exported = text(
+        "or export once, yolo export format=onnx: the exported model chooses the classes itself, and one map is scaled "
+        "instead of one for each class (edges get coarser)"
+    )
+    return joined((smaller, exported))
 
 
 def _without_boxes(s: Signals) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.advice.prediction import (
+    MAPS,
     fewer_boxes,
     half_precision,
     larger_inference_batch,
@@ -61,7 +62,8 @@ def _source_evidence(s: Signals, _: Thresholds) -> str:
 def _postprocess_evidence(s: Signals, _: Thresholds) -> str:
     share = s.predict_postprocess_share
     boxes = s.text("; {predict_detections:.0f} boxes per image") if s.has(Signals.predict_detections) else ""
-    settings = ", ".join(f"{name} {s.facts[name]}" for name in ("conf", "max_det") if name in s.facts)
+    known = () if s.facts.get("task") in MAPS else ("conf", "max_det")
+    settings = ", ".join(f"{name} {s.facts[name]}" for name in known if name in s.facts)
     told = text(" ({settings})", settings=settings) if settings else ""
     return text(
         "{share:.0%} of the time goes into postprocessing: {per_batch}{boxes}{told}; {inference}",
@@ -232,12 +234,14 @@ RULES = (
         when=lambda s, t: s.predict_postprocess_share >= t.predict_part_share,
         thresholds=("predict_part_share",),
         evidence=_postprocess_evidence,
-        cause="non-maximum suppression compares all boxes above `conf` with each other, masks are made for each, and "
-        "the images of a tensor are copied back to the host",
+        cause="non-maximum suppression compares all boxes above `conf` with each other, masks are made for each, maps "
+        "of classes or depths are scaled to the image's own size, and the images of a tensor are copied back to the "
+        "host",
         verify="the last line of a prediction: Speed: ... ms postprocess per image",
         fix=fewer_boxes,
         states=_STATES,
-        remedy="a higher `conf`, a lower `max_det`, only the `classes` that you need; no tensors as images",
+        remedy="a higher `conf`, a lower `max_det`, only the `classes` that you need; smaller images where results are "
+        "maps; no tensors as images",
         slows=True,
     ),
     Rule(

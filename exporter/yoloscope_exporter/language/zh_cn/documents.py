@@ -656,6 +656,7 @@ TEXTS: Final[dict[str, str]] = {
     "a camera or a stream sets the pace itself: to wait for it is to keep up": "摄像头或视频流自有节奏：等待它说明跟得上",
     "a higher `conf`, a lower `max_det`, only the `classes` that you need": "提高 `conf`、降低 `max_det`，只保留需要的 `classes`",
     "no tensors as images": "不要以张量传入图像",
+    "smaller images where results are maps": "结果是分割图或深度图时传入更小的图像",
     "Ultralytics' own profiler of postprocessing": "Ultralytics 自己对后处理的计时",
     "Ultralytics' profilers wait for the GPU before and after each part": "Ultralytics 的计时在每一部分前后都等待 GPU",
     "trackers and what is done with results have phases of their own": "跟踪器和对结果的处理各有自己的阶段",
