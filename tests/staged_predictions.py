@@ -10,6 +10,7 @@ tests/exporter/diagnosis/test_predictions.py.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -120,6 +121,48 @@ def tiles(edge=240):
 def merged(results):  # what a tool for small objects does with the boxes of the tiles
     found = np.concatenate([result.boxes.data.numpy() for result in results])
     return found[np.argsort(-found[:, 4])]
+"""
+
+MJPEG = SERVER.replace(
+    """        time.sleep(0.2)
+        self.send_response(200)
+""",
+    """        self.send_response(200)
+        if self.path == "/live":
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for _ in range(10_000):
+                part = b"--frame\\r\\nContent-Type: image/jpeg\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(picture)
+                self.wfile.write(part + picture + b"\\r\\n")
+                time.sleep(0.2)
+""",
+)
+STOPPED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for index, _ in enumerate(YOLO("yolo11n.yaml")("0", stream=True, imgsz=64, **quiet)):
+    if index >= 12 * times:
+        os.kill(os.getpid(), signal.NAME)
+"""
+TASK = """
+model = YOLO("NAME")
+if model.task == "classify":  # what only a trained model has
+    from ultralytics.data.augment import classify_transforms
+    model.model.transforms = classify_transforms(160)
+for _ in range(times):
+    for _ in model("*.jpg", stream=True, imgsz=160, **quiet):
+        pass
+"""
+VALIDATION = """
+from tests.training import make_dataset
+from pathlib import Path
+data, noted = make_dataset(Path("data"), images=16), []
+def call(validator):
+    WORK
+model = YOLO("yolo11n.yaml")
+model.add_callback("on_val_batch_end", call)
+for _ in range(times):
+    model.val(data=data, imgsz=160, batch=1, plots=False, **quiet)
 """
 
 #: One for each verdict that two cores can show.
@@ -463,6 +506,263 @@ for _ in range(12 * times):
 """,
         "user_code_bound",
         "make the model once",
+    ),
+    # 27: video of 4K decoded for a model that looks at 64 pixels, in a list instead of a stream
+    "large_video": Staged(
+        """
+video("large.avi", np.tile(noise, (2, 2, 1)), 12)
+for _ in range(times):
+    YOLO("yolo11n.yaml")("large.avi", imgsz=64, **quiet)
+""",
+        "source_bound",
+        "vid_stride=2",
+    ),
+    # 28: photos of 8 megapixels, read and decoded one by one
+    "photos": Staged(
+        """
+for index in range(12):
+    cv2.imwrite(f"{index:03d}.jpg", np.tile(noise, (2, 2, 1)))
+for _ in every("*.jpg", imgsz=64):
+    pass
+""",
+        "source_bound",
+        "local SSD",
+        "vid_stride",
+    ),
+    # 29: an MJPEG stream over HTTP at five frames per second: it sets the pace
+    "http_stream": Staged(
+        MJPEG
+        + """
+for index, _ in enumerate(YOLO("yolo11n.yaml")(f"{at}/live", stream=True, imgsz=64, **quiet)):
+    if index == 12 * times:
+        break
+""",
+        "inference_bound",
+        "it keeps up with its source",
+    ),
+    # 30: masks in the size of the photo, for three hundred boxes of each. As a list, which is one batch whatever it
+    # holds, it was too little to judge
+    "large_masks": Staged(
+        """
+for index in range(12):
+    cv2.imwrite(f"{index:03d}.jpg", noise[:720, :720])
+many = dict(conf=1e-7, iou=0.99, max_det=300, retina_masks=True)
+for _ in range(times):
+    for _ in YOLO("yolo11n-seg.yaml")("*.jpg", stream=True, imgsz=96, **many, **quiet):
+        pass
+""",
+        "postprocess_bound",
+        "max_det=100",
+    ),
+    # 31: who consumes a video's generator sleeps, as an upload of each frame does
+    "upload": Staged(
+        """
+video("short.avi", noise[:320, :320], 20)
+for _ in every("short.avi", imgsz=96):
+    time.sleep(0.15)
+""",
+        "user_code_bound",
+        "in a thread or process of its own",
+        "several images in one call",
+    ),
+    # 32: a callback looks each box up in a slow service, between the model and the result
+    "lookup": Staged(
+        """
+model = YOLO("yolo11n.yaml")
+model.add_callback("on_predict_postprocess_end", lambda predictor: time.sleep(0.15))
+for _ in range(2 * times):
+    for _ in model("*.jpg", stream=True, imgsz=96, **quiet):
+        pass
+""",
+        "user_code_bound",
+        "callbacks that hand their work to a thread",
+    ),
+    # 33: single calls, and between them the user computes
+    "own_work": Staged(
+        """
+model = YOLO("yolo11n.yaml")
+for _ in range(12 * times):
+    model(plain[:96, :96].copy(), imgsz=96, **quiet)
+    np.sort(noise.reshape(-1, 3), axis=0)
+""",
+        "user_code_bound",
+        "pass several images in one call",
+    ),
+    # 34: a first look at one image: too little to judge
+    "one_image": Staged("YOLO('yolo11n.yaml')(plain[:96, :96].copy(), imgsz=96, **quiet)\n", "", "## Verdicts", "**"),
+    # 35: three images of a folder
+    "three_images": Staged(
+        "YOLO('yolo11n.yaml')(['000.jpg', '001.jpg', '002.jpg'], imgsz=96, **quiet)\n", "", "## Verdicts", "**"
+    ),
+    # 36: a generator that is dropped after its third image
+    "three_of_many": Staged(
+        """
+for index, _ in enumerate(YOLO("yolo11n.yaml")("*.jpg", stream=True, imgsz=96, **quiet)):
+    if index == 2:
+        break
+""",
+        "",
+        "| dropped generators | 1 |",
+        "**",
+    ),
+    # 37: ten calls of an image each, one after the other
+    "ten_calls": Staged(
+        """
+model = YOLO("yolo11n.yaml")
+for _ in range(10 * times):
+    model("000.jpg", imgsz=160, **quiet)
+""",
+        "inference_bound",
+    ),
+    # 38: a service that is asked ten times, with pauses
+    "service": Staged(
+        """
+model = YOLO("yolo11n.yaml")
+for _ in range(10 * times):
+    time.sleep(0.2)
+    model("000.jpg", imgsz=160, **quiet)
+""",
+        "inference_bound",
+        "between calls it waited for",
+    ),
+    # 39: a model of its own size is read from a file, which takes longer than the dozen images
+    "heavy_model": Staged(
+        """
+made = YOLO("yolo11m.yaml")
+made.save("heavy.pt")
+for _ in range(times):
+    for _ in YOLO("heavy.pt")("*.jpg", stream=True, imgsz=96, **quiet):
+        pass
+""",
+        "inference_bound",
+    ),
+    # 40: the other tracker, with the motion of the camera
+    "botsort": Staged(
+        """
+video("short.avi", noise[:320, :320], 25)
+model = YOLO("yolo11n.yaml")
+for _ in range(times):
+    for _ in model.track("short.avi", stream=True, imgsz=320, tracker="botsort.yaml", **quiet):
+        pass
+""",
+        "inference_bound",
+        "| mode | track |",
+    ),
+    # 41 to 46: what is no detector of YOLO11's, or none of boxes
+    "classify": Staged(TASK.replace("NAME", "yolo11n-cls.yaml"), "inference_bound", "| task | classify |"),
+    "segment": Staged(TASK.replace("NAME", "yolo11n-seg.yaml"), "inference_bound", "| task | segment |"),
+    "pose": Staged(TASK.replace("NAME", "yolo11n-pose.yaml"), "inference_bound", "| task | pose |"),
+    "obb": Staged(TASK.replace("NAME", "yolo11n-obb.yaml"), "inference_bound", "| task | obb |"),
+    "transformer": Staged(
+        "from ultralytics import RTDETR\n" + TASK.replace("YOLO(", "RTDETR(").replace("NAME", "rtdetr-resnet50.yaml"),
+        "inference_bound",
+    ),
+    "open_vocabulary": Staged(
+        "from ultralytics import YOLOWorld\n"
+        + TASK.replace("YOLO(", "YOLOWorld(").replace("NAME", "yolov8s-worldv2.yaml"),
+        "inference_bound",
+    ),
+    # 47: in the middle of a video somebody validates: that is no code of the user's. The report is on the run that
+    # began last, so another validation comes first
+    "validating_between": Staged(
+        """
+from tests.training import make_dataset
+from pathlib import Path
+data = make_dataset(Path("data"), images=16)
+video("short.avi", noise[:320, :320], 20)
+model = YOLO("yolo11n.yaml")
+def validate():
+    YOLO("yolo11n.yaml").val(data=data, imgsz=160, batch=2, plots=False, **quiet)
+validate()
+for _ in range(times):
+    for index, _ in enumerate(model("short.avi", stream=True, imgsz=320, **quiet)):
+        if index % 8 == 4:
+            validate()
+""",
+        "inference_bound",
+    ),
+    # 48: Ultralytics prints a line for each image
+    "verbose": Staged(
+        """
+for _ in every("*.jpg", imgsz=160, verbose=True):
+    pass
+""",
+        "inference_bound",
+    ),
+    # 49: tensors that are prepared already
+    "tensors": Staged(
+        """
+import torch
+model, images = YOLO("yolo11n.yaml"), torch.rand(2, 3, 320, 320)
+for _ in range(12 * times):
+    model(images, **quiet)
+""",
+        "inference_bound",
+    ),
+    # 50: test-time augmentation, which asks the model three times
+    "augmented": Staged("for _ in every('*.jpg', imgsz=160, augment=True):\n    pass\n", "inference_bound"),
+    # 51: a video is written with its boxes, as small as what the model looks at
+    "saved_video": Staged(
+        """
+video("short.avi", noise[:320, :320], 25)
+for _ in every("short.avi", imgsz=320, save=True):
+    pass
+""",
+        "inference_bound",
+    ),
+    # 52: a thread predicts, and waits until somebody has room for the result
+    "queue": Staged(
+        """
+import queue
+results = queue.Queue(maxsize=1)
+def produce():
+    for result in every("*.jpg", imgsz=96):
+        results.put(result)
+    results.put(None)
+threading.Thread(target=produce).start()
+while results.get() is not None:
+    time.sleep(0.2)
+""",
+        "user_code_bound",
+        "in a thread or process of its own",
+    ),
+    # 53: a server's threads have a model each, and are asked now and then
+    "requests": Staged(
+        """
+from concurrent.futures import ThreadPoolExecutor
+here = threading.local()
+def answer(_):
+    if not hasattr(here, "model"):
+        here.model = YOLO("yolo11n.yaml")
+    time.sleep(0.3)
+    here.model(plain[:320, :320].copy(), imgsz=320, **quiet)
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(answer, range(16 * times)))
+""",
+        "inference_bound",
+        "between calls it waited for",
+    ),
+    # 54: two files at once
+    "pairs": Staged("for _ in every('*.jpg', imgsz=160, batch=2):\n    pass\n", "inference_bound", "| batch | 2 |"),
+    # 55: a camera that is stopped by Ctrl-C, as every camera is
+    "stopped_camera": Staged(
+        CAMERA + STOPPED.replace("NAME", "SIGINT"), "inference_bound", "stopped; ", "failed; ", code=128 + signal.SIGINT
+    ),
+    # 56: one that its supervisor ends
+    "terminated_camera": Staged(
+        CAMERA + STOPPED.replace("NAME", "SIGTERM"),
+        "inference_bound",
+        "stopped; ",
+        "killed; ",
+        code=128 + signal.SIGTERM,
+    ),
+    # 57: a callback of a validation draws each batch
+    "drawing_validation": Staged(
+        VALIDATION.replace("WORK", "time.sleep(0.3)"), "validate_callback_bound", "at on_val_end", kind="validate"
+    ),
+    # 58: one that notes a number
+    "noting_validation": Staged(
+        VALIDATION.replace("WORK", "noted.append(validator.batch_i)"), "", "| mode | validate |", "**", kind="validate"
     ),
 }
 

@@ -1118,10 +1118,11 @@ _INFERENCE: Final = {
     "What one process predicts: how fast, how long an image waits, and where the time between two batches goes.": (
         "一个进程的预测：速度、每张图像等待多久、两个 batch 之间的时间用在哪里。"
     ),
-    "The verdicts on these predictions that hold now, each with its fix; none of validations and exports.": (
-        "当前成立的预测结论及其修改方法；验证和导出没有结论。"
+    "The verdicts on these predictions that hold now, each with its fix; of validations that on callbacks, "
+    "of exports none.": "当前成立的预测结论及其修改方法；验证只有关于回调的结论，导出没有结论。",
+    "predict, validate or export, then finished, or stopped by Ctrl-C or SIGTERM.": (
+        "先是 predict、validate 或 export，然后是 finished，或由 Ctrl-C 或 SIGTERM 停止（stopped）。"
     ),
-    "predict, validate or export, then finished.": "先是 predict、validate 或 export，然后是 finished。",
     "killed: look at dmesg and the job's log. failed: an exception ended the program.": (
         "killed：查看 dmesg 和作业日志。failed：程序因异常结束。"
     ),

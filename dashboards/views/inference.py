@@ -61,7 +61,8 @@ GLANCE = Row(
                 "One blue row: healthy.",
                 "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to verify "
                 "it, and what looks alike.",
-                "The verdicts on these predictions that hold now, each with its fix; none of validations and exports.",
+                "The verdicts on these predictions that hold now, each with its fix; of validations that on callbacks, "
+                "of exports none.",
             ),
             ("verdict", "Verdict"),
             Column(title="Fix", expr=_fixes(), label="fix", least=180, wraps=True),
@@ -73,7 +74,7 @@ GLANCE = Row(
         stat(
             "State",
             About(
-                "predict, validate or export, then finished.",
+                "predict, validate or export, then finished, or stopped by Ctrl-C or SIGTERM.",
                 "killed: look at dmesg and the job's log. failed: an exception ended the program.",
             ),
             Query(top(1, levels.predict_states(PREDICTION, "state")), "{{state}}"),

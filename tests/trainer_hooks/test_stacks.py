@@ -249,6 +249,48 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert "most recent" not in child.read_text()
 
 
+def ended(base: Path, code: str) -> tuple[int, str]:
+    """The exit code of a process with `word` and `arm`, and what it left in the file of its predictions."""
+    word = "def word(): stacks.leave_word(directory / 'predicts', 'predicts', '0')\n(directory / 'predicts').mkdir()\n"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "trainer_hooks")}
+    command = [sys.executable, "-c", _BEGIN + word + code, str(base)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    return done.returncode, "".join(path.read_text() for path in base.glob("**/predicts/rank-0.stacks"))
+
+
+TERMINATE = "os.kill(os.getpid(), signal.SIGTERM)"
+
+
+@pytest.mark.parametrize(
+    ("code", "written"),
+    [
+        (f"word(); {TERMINATE}", True),
+        (f"threading.Thread(target=word).start(); time.sleep(0.2); {TERMINATE}", True),
+        (f"word(); word(); {TERMINATE}", True),
+        (f"word(); arm(); stacks.release(); {TERMINATE}", True),
+        (f"word(); arm(); {TERMINATE}", False),  # the training tells it
+        (f"arm(); word(); {TERMINATE}", False),
+        (f"word()\nif not os.fork(): {TERMINATE}\nos.wait(); os.kill(os.getpid(), signal.SIGKILL)", False),
+        (f"word(); stacks.withdraw_word(directory / 'predicts'); {TERMINATE}", False),
+    ],
+)
+def test_who_predicts_leaves_word_of_sigterm(tmp_path: Path, code: str, written: bool) -> None:  # noqa: FBT001
+    """Its own, in whatever thread it began, and dies of it as before; not its children's, nor while it trains."""
+    died, told = ended(tmp_path, code)
+    assert died == (-signal.SIGKILL if "SIGKILL" in code else -signal.SIGTERM)
+    assert ("Stack (most recent call first):" in told) is written
+
+
+def test_word_is_left_to_who_handles_sigterm(tmp_path: Path) -> None:
+    """And nowhere if that is switched off; a word that was withdrawn leaves no file."""
+    own = "signal.signal(signal.SIGTERM, lambda *_: os._exit(3)); word(); "
+    off = "os.environ['YOLOSCOPE_STACKS'] = 'off'; word(); "
+    gone = "word(); stacks.withdraw_word(directory / 'predicts'); (directory / 'predicts').rmdir(); "
+    for name, code, died in (("own", own, 3), ("off", off, -signal.SIGTERM), ("gone", gone, -signal.SIGTERM)):
+        assert ended(tmp_path / name, code + TERMINATE) == (died, ""), name
+
+
 @pytest.mark.parametrize("later", [True, False])
 def test_handlers_of_the_users_own_stay(tmp_path: Path, later: bool) -> None:  # noqa: FBT001 - a parameter
     """Of SIGTERM and of crashes, whoever came first."""

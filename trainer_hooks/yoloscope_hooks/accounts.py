@@ -41,6 +41,11 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
+def renew() -> None:
+    """This thread has called nothing yet, as in a child that was forked."""
+    _thread.account = Account()
+
+
 def elsewhere() -> None:
     """Something that has a record of its own goes on in this thread: it is no code of the user's."""
     _thread.account.elsewhere += 1
@@ -51,11 +56,12 @@ class Share:
 
     Attributes:
         last: up to where, by `perf_counter`.
+        away: whether a training, a validation or an export went on in what was taken last.
     """
 
     def __init__(self) -> None:
         """No call has begun."""
-        self.last = 0.0
+        self.last, self.away = 0.0, False
         self._account: Account | None = None  # of the thread that was last here
         self._home: Account | None = None  # of the one that has begun the call
         self._wall = self._cpu = self._cpu_before = 0.0  # what was accounted for in it then, and its CPU time
@@ -65,10 +71,12 @@ class Share:
     def take(self, now: float) -> float:
         """Seconds since the last time which nobody else has accounted for; now they are."""
         account, span = _thread.account, max(now - self.last, 0.0)
-        if account is self._account:
+        here = account is self._account
+        if here:
             span = max(span - (account.wall - self._wall), 0.0)
+        self.away = here and account.elsewhere != self._elsewhere
         account.wall += span
-        self._account, self._wall, self.last = account, account.wall, now
+        self._account, self._wall, self.last, self._elsewhere = account, account.wall, now, account.elsewhere
         return span
 
     def begin(self, now: float, cpu: float) -> tuple[float, float]:
@@ -86,12 +94,12 @@ class Share:
         account.calls[:] = [one for one in account.calls if one() is not None]
         if here and not account.calls:
             gap = self.take(now)
-            if account.elsewhere == self._elsewhere:
+            if not self.away:
                 used = min(max(cpu - self._cpu - (account.cpu - self._cpu_before), 0.0), gap)
                 account.cpu += used
         account.calls.append(self._itself)
         self._account = self._home = account
-        self._wall, self.last = account.wall, now
+        self._wall, self.last, self._elsewhere = account.wall, now, account.elsewhere
         self._cpu, self._cpu_before = cpu, account.cpu
         return used, gap - used
 
@@ -107,7 +115,7 @@ class Share:
         account, cpu = _thread.account, thread_time()
         if account is self._home:
             account.cpu += max(cpu - self._cpu - (account.cpu - self._cpu_before), 0.0)
-        self._cpu, self._cpu_before, self._elsewhere = cpu, account.cpu, account.elsewhere
+        self._cpu, self._cpu_before = cpu, account.cpu
         account.last = self.last, self._wall, cpu, account.cpu, account.elsewhere
 
     def _is_under_way(self) -> bool:

@@ -1,4 +1,4 @@
-"""What hangs on a predictor, validator or exporter: its session, and what stands in the place of its methods."""
+"""What hangs on a predictor, validator or exporter: its session, its methods, and the turn of our callbacks."""
 
 from __future__ import annotations
 
@@ -27,3 +27,19 @@ def weakly(owner: Any, name: str) -> Callable[[], Callable[..., Any]]:
         return bound
 
     return method
+
+
+def put(listed: Any, ours: Any, *, first: bool) -> None:
+    """Have a callback of ours called before all others of an event, or after them."""
+    if isinstance(listed, list) and listed and listed[0 if first else -1] is not ours and ours in listed:
+        others = [one for one in listed if one is not ours]
+        listed[:] = [ours, *others] if first else [*others, ours]
+
+
+def follow(listed: Any, ours: Any, after: Any) -> None:
+    """Have `after` called last of an event that may be going on: only what comes behind `ours` may change its place."""
+    if isinstance(listed, list) and listed and listed[-1] is not after:
+        if after in listed and ours in listed[: listed.index(after)]:
+            listed.remove(after)
+        if after not in listed:
+            listed.append(after)

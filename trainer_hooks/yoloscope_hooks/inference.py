@@ -22,7 +22,7 @@ from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
-from yoloscope_hooks import endings, inference_facts, leftovers, naming
+from yoloscope_hooks import accounts, endings, inference_facts, leftovers, naming, stacks
 from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
@@ -209,14 +209,18 @@ class Recording:
                     self._writer.set_facts(endings.facts_of(exception))
             self.set(catalog.PREDICT_END_TIMESTAMP_SECONDS, time.time())
             self._writer.begin()
-            self._writer.set_state("finished" if exception is None else "failed")
+            self._writer.set_state(_end(exception))
             self._writer.end(time.time())
+        with suppress(Exception):
+            stacks.withdraw_word(self.path.parent)  # how it ended is told
         with suppress(Exception):
             self._writer.close()
 
     def discard(self) -> None:
         """Remove the record: without new batches it would look like a hang."""
         self.on = False
+        with suppress(Exception):
+            stacks.withdraw_word(self.path.parent)
         with suppress(Exception), self._lock:
             self._writer.discard()
 
@@ -231,6 +235,7 @@ class _Process:
 
     def renew(self) -> None:
         """Nothing is recorded yet."""
+        accounts.renew()
         self.lock = threading.RLock()
         self.open: dict[str, Recording | None] = {}
         self.said: set[str] = set()  # kinds whose end was told
@@ -269,6 +274,13 @@ def give_up(kind: str, error: Exception) -> None:
     _process.said.add(kind)
     what = str(error) if isinstance(error, RecordError) else repr(error)
     _log.warning("yoloscope: recording of %s is off, everything else goes on: %s", kind, what)
+
+
+def _end(exception: BaseException | None) -> str:
+    """The state in which a process ends; who presses Ctrl-C has what was wanted, as most streams end."""
+    if exception is None:
+        return "finished"
+    return catalog.STOPPED if isinstance(exception, KeyboardInterrupt) else "failed"
 
 
 def interactive() -> bool:
@@ -319,6 +331,8 @@ def _open(owner: Any, kind: str) -> Recording:
         writer.discard()
         raise
     _at_exit(recording.close)
+    with suppress(OSError):  # then a SIGTERM is told as any other kill
+        stacks.leave_word(path.parent, identity.run, rank)
     if "yoloscope_hooks.recorder" not in sys.modules:  # a training's record lies open in this process
         with suppress(Exception):
             leftovers.clear(leftovers.own_runs(base, path.parent), now)

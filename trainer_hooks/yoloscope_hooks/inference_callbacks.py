@@ -99,7 +99,15 @@ def on_val_start(validator: Owner, now: float) -> None:
     """A validation begins; those of a training are the training's."""
     from yoloscope_hooks import validating
 
-    validating.start(validator, now)
+    validating.start(validator, now, CALLBACKS, on_val_called)
+
+
+@_event
+def on_val_called(validator: Owner, now: float) -> None:
+    """What others do at an event of a validation is done: no event of its own, ours is the last of those lists."""
+    session = getattr(validator, SESSION, None)
+    if session is not None:
+        session.called(now)
 
 
 @_event

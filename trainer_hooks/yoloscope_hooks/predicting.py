@@ -89,11 +89,11 @@ class Session:
         """Source and model are there."""
         thread = get_ident()
         token, entered, cpu = self._entered.pop(thread, (None, 0.0, 0.0))
-        phase = "user" if self._share.last else "load" if self._is_one_of_many else ""
+        # A first call has the making of its model before it: of a few they are set-up.
+        phase = "user" if self._share.last else "load" if self._is_one_of_many else "setup"
         computed, waited = self._share.begin(entered or now, cpu or thread_time())
-        if phase:  # a first call has the making of its model before it: of a few they are set-up
-            self._spend(phase, computed)
-            self._spend("idle", waited)
+        self._spend(phase, computed)
+        self._spend("idle", waited)
         if entered:
             setup = self._share.take(now)
             source = min(self._opening, setup)
@@ -171,11 +171,15 @@ class Session:
             self._opened = False
         elif taken:
             source = min(now - taken, spent)
-            self._spend("user", spent - source)
+            self._spend(self._consumer(), spent - source)
             self._spend("source", source)
         else:
             self._spend("source" if self._first else "other", spent)
         self._taken = 0.0
+
+    def _consumer(self) -> str:
+        """Whose the time was in which results were taken: nobody's while a record of its own was written of it."""
+        return "idle" if self._share.away else "user"
 
     def batch_end(self, predictor: Predictor, now: float) -> None:
         """All of a batch is done: its times, and from here on its results are taken."""
@@ -212,8 +216,8 @@ class Session:
         """Whoever took the results has stopped before the last one."""
         if self._under_way and not self.dropped and not self._opened and self.active:
             self.dropped = True
-            now = perf_counter()
-            self._spend("user", self._share.take(now))
+            spent = self._share.take(perf_counter())
+            self._spend(self._consumer(), spent)
             self._recording.store(self._pop(), under_way=self._count(0), doubtful=1)
             self._share.over(perf_counter())
 
@@ -324,20 +328,9 @@ def _witness() -> object:
 def _order(listed: dict[str, list[Callback]], ours: Mapping[str, Callback], started: Callback) -> None:
     """Have ours called before those of others, or after them: trackers put theirs into the lists behind it."""
     for event in _FIRST:
-        _put(listed.get(event), ours[event], first=True)
-    _put(listed.get("on_predict_postprocess_end"), ours["on_predict_postprocess_end"], first=False)
-    now = listed.get("on_predict_start")  # it is being gone through: only what comes later in it may change its place
-    if isinstance(now, list) and now and now[-1] is not started:
-        if started in now and ours["on_predict_start"] in now[: now.index(started)]:
-            now.remove(started)
-        if started not in now:
-            now.append(started)
-
-
-def _put(listed: Any, ours: Callback, *, first: bool) -> None:
-    if isinstance(listed, list) and listed and listed[0 if first else -1] is not ours and ours in listed:
-        others = [one for one in listed if one is not ours]
-        listed[:] = [ours, *others] if first else [*others, ours]
+        binding.put(listed.get(event), ours[event], first=True)
+    binding.put(listed.get("on_predict_postprocess_end"), ours["on_predict_postprocess_end"], first=False)
+    binding.follow(listed.get("on_predict_start"), ours["on_predict_start"], started)
 
 
 def _speeds(results: Any, images: int) -> tuple[float, ...]:

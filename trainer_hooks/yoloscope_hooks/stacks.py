@@ -36,6 +36,13 @@ class _Training(NamedTuple):
     rank: str
 
 
+class _Word(NamedTuple):
+    """A file for SIGTERM alone."""
+
+    path: Path
+    file: int
+
+
 class _State:
     """What this process has: one signal, so one file."""
 
@@ -47,6 +54,7 @@ class _State:
     crashes = -1  # where a crash writes to, if we look after crashes: one number for good, whatever lies behind it
     ends: set[int] = set()  # noqa: RUF012 - signals that end the process and leave a stack before
     hangup = -1  # where SIGHUP writes to
+    word: _Word | None = None  # where SIGTERM of a process that predicts writes to while it does not train
     forks = False  # whether children are looked after
 
 
@@ -70,6 +78,44 @@ def arm_child(directory: Path, run: str, rank: str) -> None:
     _arm(_Training(directory, run, rank), child=True)
 
 
+def leave_word(directory: Path, run: str, rank: str) -> None:
+    """Let SIGTERM leave a stack in `directory` of a process that predicts, validates or exports: so it was stopped.
+
+    A process has one such file, of what it began last. Not while it trains: then the signal is the training's. Nor
+    where somebody else handles it, nor with YOLOSCOPE_STACKS=off.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    if stack_file.signal_number() is None or stacks_disabled() or _State.training is not None:
+        return
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+    file = stack_file.create(directory, run, rank, threading.main_thread().ident or 0, child=False)
+    try:
+        _install_end(signal.SIGTERM, file)
+    except BaseException:
+        locks.close(file)
+        raise
+    before, _State.word = _State.word, _Word(directory / stack_file.filename(rank), file)
+    if before is not None:
+        locks.close(before.file)
+    _look_after_forks()
+
+
+def withdraw_word(directory: Path) -> None:
+    """What is recorded in `directory` has an end, or no record any more: no SIGTERM is to be told of it."""
+    word = _State.word
+    if word is None or word.path.parent != directory:
+        return
+    _State.word = None
+    if _State.training is None:
+        _leave_ends()
+    with suppress(OSError):
+        word.path.unlink()
+    locks.close(word.file)
+
+
 def answers() -> bool:
     """Whether this process has a file of its own."""
     return _State.process == os.getpid() and _State.file >= 0
@@ -91,6 +137,8 @@ def release() -> None:
         _State.nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # stays open: the handler keeps the number
     _lead_crashes(_State.nowhere)
     _leave_ends()
+    if _State.word is not None:
+        _install_end(signal.SIGTERM, _State.word.file)
     faulthandler.register(number, file=_State.nowhere, all_threads=True)
     locks.close(file)
 
@@ -111,6 +159,10 @@ def _arm(training: _Training, *, child: bool) -> None:
     _State.training, _State.process = training, os.getpid()
     if before >= 0:
         locks.close(before)
+    _look_after_forks()
+
+
+def _look_after_forks() -> None:
     if not _State.forks:
         os.register_at_fork(after_in_child=_after_fork)
         _State.forks = True
@@ -182,8 +234,10 @@ def _after_fork() -> None:
     """In a child, before anything else runs there: what it inherited writes into its parent's file."""
     with suppress(Exception):
         training, inherited = _State.training, _State.file
-        _State.file = -1
+        _State.file, word, _State.word = -1, _State.word, None
         _leave_ends()  # workers are ended by SIGTERM every day
+        if word is not None:
+            os.close(word.file)
         if training is None or inherited < 0:
             return
         number = stack_file.signal_number()

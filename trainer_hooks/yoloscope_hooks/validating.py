@@ -9,18 +9,21 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import accounts, binding, inference
+from yoloscope_hooks import accounts, binding, inference, other_callbacks
 from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Validator = Any  # duck-typed
+    Callback = Callable[[Validator], None]
     Add = Callable[[Mapping[str, float]], None]
 
 TRAININGS = "_yoloscope_of_training"
 #: What a phase is called as a part of a training's validation, where that is another name.
 PARTS = {"source": "loader"}
+#: Events at which we are called before others, whose work would be the loader's or the metrics' else.
+_FIRST = ("on_val_batch_start", "on_val_batch_end", "on_val_end")
 #: The validator's methods, with the phases that a call ends at its beginning and at its end.
 _METHODS = {
     "preprocess": ("other", "preprocess"),
@@ -46,8 +49,8 @@ class _OfTraining:
         self._add = add
 
     def store(self, seconds: Mapping[str, float], **_: Any) -> None:
-        """Parts of a validation; how many batches and images there were is not told."""
-        self._add({PARTS.get(phase, phase): length for phase, length in seconds.items()})
+        """Parts of a validation; neither batches and images, nor callbacks, which the training times one by one."""
+        self._add({PARTS.get(phase, phase): length for phase, length in seconds.items() if phase != "callbacks"})
 
 
 class Session:
@@ -96,6 +99,10 @@ class Session:
         self._recording.store(seconds, batches=1, images=self._images, latency=latency, began=now, soon=False)
         self._last = perf_counter()
 
+    def called(self, now: float) -> None:
+        """Callbacks of others at an event are over."""
+        self._spend("callbacks", now)
+
     def end(self, validator: Validator, now: float) -> None:
         """All results are there."""
         self._spend("metrics", now)
@@ -113,8 +120,11 @@ class Session:
         delattr(validator, SESSION)
 
 
-def start(validator: Validator, now: float) -> None:
-    """A validation begins, on its own or within a training."""
+def start(validator: Validator, now: float, ours: Mapping[str, Callback], called: Callback) -> None:
+    """A validation begins, on its own or within a training.
+
+    `ours` are our callbacks by event, `called` is to be called when those of others at one are over.
+    """
     earlier = getattr(validator, SESSION, None)  # on other ranks, or after an error, a validation has no end
     if earlier is not None:
         earlier.let_go(validator)
@@ -126,6 +136,19 @@ def start(validator: Validator, now: float) -> None:
         if name not in vars(validator):
             session.replaced[name] = _timed(validator, name, phases, session)
             setattr(validator, name, session.replaced[name])
+    _order(getattr(validator, "callbacks", {}), ours, called)
+
+
+def _order(listed: Any, ours: Mapping[str, Callback], called: Callback) -> None:
+    """Have ours called before those of others, and `called` after them; nothing is changed where there are none."""
+    for event in ("on_val_start", *_FIRST):
+        entries = listed.get(event)
+        if all(one in (ours[event], called) or other_callbacks.is_empty(one) for one in entries or ()):
+            continue
+        if event in _FIRST:
+            binding.put(entries, ours[event], first=True)
+        if event != "on_val_end":
+            binding.follow(entries, ours[event], called)
 
 
 def _session(validator: Validator, now: float) -> Session | None:

@@ -7,8 +7,9 @@ from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
 
 #: Values of labels that are fixed sets. Everything else (run, rank, worker ...) is open.
 STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
-#: How a process says itself that it has ended; one that is gone without a word was killed.
-FINAL, KILLED = ("finished", "failed"), "killed"
+#: How a process says itself that it has ended; one that is gone without a word was killed. A prediction was stopped if
+#: somebody has ended it by Ctrl-C or SIGTERM, as most streams end.
+FINAL, KILLED, STOPPED = ("finished", "failed", "stopped"), "killed", "stopped"
 #: States of ranks that died, and the verdicts that say so.
 DEAD = ("failed", KILLED)
 #: Kinds of records beside those of trainings, each also the state it is in until its process ends.
@@ -16,8 +17,8 @@ PREDICTIONS = ("predict", "validate", "export")
 #: What is told as the fact `mode` of a run of each kind: who tracks predicts.
 KINDS_OF_MODES = {**{kind: kind for kind in PREDICTIONS}, "track": "predict"}
 #: States of such a record, and all states that a file may be in: its head holds an index into these.
-PREDICT_STATES = (*PREDICTIONS, "finished", "failed", "killed")
-RECORD_STATES = (*STATES, "predict", "export")
+PREDICT_STATES = (*PREDICTIONS, *FINAL, KILLED)
+RECORD_STATES = (*STATES, "predict", "export", STOPPED)
 PHASES = (
     "setup",
     "loader_start",
@@ -41,7 +42,7 @@ SETUP_STAGES = ("scan", "cache", "amp_check", "autobatch", "model", "loader", "d
 #: Seconds. From a fast step on a small model (1 ms) to a stuck loader (one minute).
 STEP_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
-#: Where the time of predictions goes; `validate` has `metrics` and no `callbacks`, `save`, `user`, `load`.
+#: Where the time of predictions goes; `validate` has `metrics` and no `save`, `user`, `load`.
 PREDICT_PHASES = (
     "setup",
     "load",
@@ -377,13 +378,14 @@ PREDICT_RUN_INFO = info(
 PREDICT_UP = gauge("predict_up", "1 while the process lives; 0 after its end.", *_RANK)
 PREDICT_STATE = gauge(
     "predict_state",
-    "1 for the state the run is in: predict, validate or export until its process ends, then finished, failed, killed.",
+    "1 for the state the run is in: predict, validate or export until its process ends, then finished, "
+    "stopped (by Ctrl-C or SIGTERM), failed, killed.",
     *_RANK,
     "state",
 )
 PREDICT_START_TIMESTAMP_SECONDS = gauge("predict_start_timestamp_seconds", "Unix time of the first call.", *_RANK)
 PREDICT_END_TIMESTAMP_SECONDS = gauge(
-    "predict_end_timestamp_seconds", "Unix time of a clean or failed end of the process.", *_RANK
+    "predict_end_timestamp_seconds", "Unix time of an end of the process that is no kill.", *_RANK
 )
 PREDICT_LAST_BATCH_TIMESTAMP_SECONDS = gauge(
     "predict_last_batch_timestamp_seconds", "Unix time at which the last batch was predicted.", *_RANK

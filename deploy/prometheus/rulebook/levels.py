@@ -24,8 +24,9 @@ def _by_level(rules: Sequence[Rule]) -> dict[int, tuple[str, ...]]:
 SEVERITIES: Final = _by_level(RULES)
 OF_PREDICTIONS: Final = {level: names for level, names in _by_level(PREDICTION_RULES).items() if names}
 #: States of a rank in the same levels: `finished` is as good as `train`, the pauses between are neither good nor bad.
+#: A prediction that was `stopped` is as good as one that has finished: that is how a stream ends.
 STATES: Final = {1: ("train", "finished"), 2: ("setup", "validate", "checkpoint"), 4: ("failed", "killed")}
-PREDICT_STATES: Final = {1: (*catalog.PREDICTIONS, "finished"), 4: ("failed", "killed")}
+PREDICT_STATES: Final = {1: (*catalog.PREDICTIONS, "finished", catalog.STOPPED), 4: ("failed", "killed")}
 
 
 def severity(on: Scope, *by: str) -> Expr:

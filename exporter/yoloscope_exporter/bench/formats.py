@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,21 +45,27 @@ def is_cpu(device: str) -> bool:
     return device == "cpu"
 
 
-def hindrance(name: str, device: str, installed: Collection[str], python: str) -> str | None:
-    """Why a format cannot run on this machine, and what to do about it; None where it can be tried."""
+def hindrance(name: str, device: str, installed: Collection[str], python: str, cuda: str = "") -> str | None:
+    """Why a format cannot run on this machine, and what to do about it; None where it can be tried.
+
+    `cuda` is the version that torch is built for, empty where it has none.
+    """
     wanted = FORMATS[name]
-    if is_cpu(device) and not wanted.on_cpu:
-        return text("needs an NVIDIA GPU (--device 0)")
     if not is_cpu(device) and not wanted.on_gpu:
         return text("runs on a CPU (--device cpu)")
-    missing = [module for module in wanted.modules if module not in installed]
-    if missing:
-        return text(
-            "not installed: {python} -m pip install {missing}",
-            python=python,
-            missing=" ".join(_package(module, device) for module in missing),
-        )
-    return None
+    no_gpu = text("needs an NVIDIA GPU (--device 0)") if is_cpu(device) and not wanted.on_cpu else ""
+    on = "0" if no_gpu else device  # where it would run
+    missing = " ".join(_package(module, on, cuda) for module in wanted.modules if module not in installed)
+    install = text("not installed: {python} -m pip install {missing}", python=python, missing=missing)
+    return joined((no_gpu, install if missing else ""), "; ") or None
+
+
+def reinstallation(error: str, name: str, device: str, python: str, cuda: str = "") -> str:
+    """What to type where what a format needs is installed and cannot be imported; empty for any other error."""
+    wanted = " ".join(_package(module, device, cuda) for module in FORMATS[name].modules)
+    if not wanted or not error.startswith(("ImportError", "ModuleNotFoundError")):
+        return ""
+    return text("try {python} -m pip install --force-reinstall {wanted}", python=python, wanted=wanted)
 
 
 def elsewhere(asked: str, used: str) -> str | None:
@@ -71,5 +77,7 @@ def elsewhere(asked: str, used: str) -> str | None:
     )
 
 
-def _package(module: str, device: str) -> str:
+def _package(module: str, device: str, cuda: str) -> str:
+    if module == "tensorrt" and cuda:
+        return f"tensorrt-cu{cuda.partition('.')[0]}"  # of another CUDA it finds no libraries
     return module if is_cpu(device) else _GPU_PACKAGES.get(module, module)

@@ -139,7 +139,8 @@ class Session:
         self._reference = maker.ask("detect", STEP_LIMIT, lower=found.scores["lower"])
         for batch in plan.batches:
             for name in plan.formats:
-                why = formats.hindrance(name, self._device, found.facts["modules"], plan.python)
+                facts = found.facts
+                why = formats.hindrance(name, self._device, facts["modules"], plan.python, facts.get("cuda") or "")
                 found.lines[Key(batch, name)] = Line(failure=why or "")
         self._estimate = Estimate(
             plan, [name for name in plan.formats if not self._line(plan.batches[0], name).failure]
@@ -165,7 +166,9 @@ class Session:
             try:
                 self._export(maker, key, line)
             except WorkerError as error:
-                line.failure = text("export: {error}", error=error)
+                cuda = self.found.facts.get("cuda") or ""
+                again = formats.reinstallation(str(error), key.format, self._device, self._plan.python, cuda)
+                line.failure = joined((text("export: {error}", error=error), again), "; ")
                 self._drop(load=1, turn=self._plan.rounds)
                 process.close()
                 maker = None
@@ -267,8 +270,12 @@ class Session:
 
 
 def _copy(path: Path, folder: Path) -> None:
+    """Copy a file or a folder, all of it or nothing: what of it is there after an error is removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        shutil.copytree(path, folder / path.name)
-    else:
-        shutil.copy2(path, folder / path.name)
+    partial = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+    try:
+        copied = partial / path.name
+        shutil.copytree(path, copied) if path.is_dir() else shutil.copy2(path, copied)
+        copied.rename(folder / path.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -6,6 +6,8 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich import box
+from rich.cells import cell_len
 from rich.table import Table
 
 from yoloscope_exporter.bench.figures import ratios, speed
@@ -221,16 +223,28 @@ def _objects(found: Found) -> str:
 # --- for people and programs ------------------------------------------------------------------------------------------
 
 
-def terminal_table(found: Found) -> Table:
-    """For a terminal."""
-    table = Table(title=say("formats"), title_justify="left")
-    for head in heads(found):
-        wraps = head in {"agreement", "speed"}
-        table.add_column(say(head), justify="left" if wraps or head == "format" else "right", no_wrap=not wraps)
-    for row in rows(found):
-        if row.cells:
-            table.add_row(*map(say, row.cells))
+def terminal_table(found: Found, width: int) -> Table:
+    """For a terminal so wide: where that is little cells wrap between words, and from 80 columns on no word is cut."""
+    table = Table(title=say("formats"), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    lines = [[say(head) for head in heads(found)], *([say(cell) for cell in row.cells] for row in rows(found))]
+    columns = list(zip(*filter(None, lines), strict=True))
+    for head, cells, room in zip(heads(found), columns, _widths(columns, width), strict=True):
+        left = head in {"format", "speed", "agreement"}
+        table.add_column(cells[0], justify="left" if left else "right", width=room)
+    for line in filter(None, lines[1:]):
+        table.add_row(*line)
     return table
+
+
+def _widths(columns: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Of each column: its longest word, and what is left of the terminal to those further left first."""
+    words = [max(cell_len(word) for cell in cells for word in cell.split()) for cells in columns]
+    left, widths = width - sum(words) - len(words) + 1, []
+    for least, cells in zip(words, columns, strict=True):
+        more = min(max(map(cell_len, cells)) - least, max(left, 0))
+        widths.append(least + more)
+        left -= more
+    return widths
 
 
 def failures(found: Found) -> list[str]:

@@ -100,6 +100,7 @@ class Worker:
                 **versions(modules),
             },
             "modules": [name for name in modules if util.find_spec(name)],
+            "cuda": torch.version.cuda,
             "threads": torch.get_num_threads(),
         }
         gpu = chosen(device)

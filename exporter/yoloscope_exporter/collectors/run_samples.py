@@ -113,7 +113,7 @@ def run_samples(
     for one in processes:
         if one.record.identity.kind == "worker":
             workers[one.record.identity.rank].append(one.record)
-    samples = [sample for one in processes for sample in prediction(one.record)]
+    samples = [sample for one in processes for sample in prediction(one.record, one.death)]
     for rank, (record, job, death) in ranks.items():
         samples += _state(record)
         samples += _facts(record, job, devices, label)
@@ -124,11 +124,11 @@ def run_samples(
     return samples if named else [sample._replace(labels=(label, *sample.labels[1:])) for sample in samples]
 
 
-def prediction(record: Record) -> Iterator[Sample]:
+def prediction(record: Record, death: Ending | None = None) -> Iterator[Sample]:
     """Samples of a process that predicts, validates or exports; none of any other record."""
     if record.identity.kind not in catalog.PREDICTIONS:
         return
-    who, state = (record.identity.run, record.identity.rank), _prediction_state(record)
+    who, state = (record.identity.run, record.identity.rank), _prediction_state(record, death)
     yield Sample(catalog.PREDICT_UP, who, 1.0 if record.alive else 0.0)
     for name in catalog.PREDICT_STATES:
         yield Sample(catalog.PREDICT_STATE, (*who, name), 1.0 if name == state else 0.0)
@@ -139,11 +139,14 @@ def prediction(record: Record) -> Iterator[Sample]:
         yield sample._replace(value=0.0) if ended else sample
 
 
-def _prediction_state(record: Record) -> str:
+def _prediction_state(record: Record, death: Ending | None) -> str:
     """Its state; of a daemon that was terminated between two calls, as the workers of a Pool are, that it finished."""
+    if record.outcome != catalog.KILLED:
+        return record.outcome
     under_way = any(sample.value for sample in record.samples if sample.metric == catalog.PREDICT_UNDER_WAY)
-    killed = record.outcome == catalog.KILLED
-    return "finished" if killed and record.facts.get("daemon") and not under_way else record.outcome
+    if record.facts.get("daemon") and not under_way:
+        return "finished"
+    return catalog.STOPPED if death and death.facts.get("signal") == "SIGTERM" else catalog.KILLED
 
 
 def _state(record: Record) -> Iterator[Sample]:

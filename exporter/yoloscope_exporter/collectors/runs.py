@@ -400,7 +400,7 @@ class Runs:
         else:
             file.ended = now if file.seen_alive else min(record.updated, now)
             file.seen_alive = False
-            if record.identity.kind == "rank" and record.state not in catalog.FINAL:
+            if record.identity.kind != "worker" and record.state not in catalog.FINAL:
                 file.death = ending(path.parent, record.identity.rank)
             with suppress(OSError):
                 file.settled = _stamp(path)

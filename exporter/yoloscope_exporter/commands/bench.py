@@ -289,7 +289,7 @@ def _show(plan: Plan, found: Found, machine: dict[str, Any]) -> None:
     console = plain.console(highlight=False)
     for line in table.about(plan, found, machine):
         console.print(say(line), markup=False)
-    console.print(table.terminal_table(found))
+    console.print(table.terminal_table(found, console.width))
     for line in (*table.failures(found), *table.conclusions(found)):
         console.print(f"- {say(line)}", markup=False, soft_wrap=True)
 

@@ -126,9 +126,9 @@ def show(ended: Ended, told: Sequence[Summary], language: str) -> None:
     from yoloscope_exporter.terminal import card  # noqa: PLC0415 - rich comes with it
 
     text = card.rendered(
-        ending.title(ended, [told[-1].run], language),
+        ending.title(ended, told[-1:], language),
         list(ending.card_lines(told, language)),
-        good=ended.code == 0,
+        good=ending.went_well(ended, told[-1]),
         width=shutil.get_terminal_size().columns,
         terminal=sys.stdout.isatty(),
     )

@@ -89,6 +89,7 @@ def _row(*heads: str) -> str:
 def _of_predictions() -> Iterator[str]:
     yield f"## {say('Verdicts on predictions')}\n"
     yield say("They are judged of processes that predict ([predict.md](predict.md)), and no other verdict is.")
+    yield say("Of validations on their own only `validate_callback_bound` is judged, of exports none.")
     yield say(
         "Shares are of the time of predictions: set-up, and the time in which nothing is asked for, do not count."
     )

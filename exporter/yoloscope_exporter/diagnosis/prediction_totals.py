@@ -104,8 +104,8 @@ def verdicts(windows: Sequence[Window], limits: Thresholds, faults: Faults) -> d
     """By run and rank, the verdicts on predictions over such windows, whatever became of them."""
     found = {}
     for s in signals.gather([(window, window) for window in windows], faults):
-        if s.predicts and kind(s.facts) == "predict":
-            asked = replace(s, state="predict")
+        if s.predicts:
+            asked = replace(s, state=kind(s.facts))
             judged = judge(asked, limits, faults)
             told = [describe(rules.BY_NAME[name], asked, limits, faults) for name, met in judged.items() if met]
             found[s.run, s.rank] = worst_first(told)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def message(ended: Ended, summaries: Sequence[Summary], language: str, now: float) -> Message:
     """What is told of the command and its runs."""
-    title = ending.title(ended, [one.run for one in summaries], language)
+    title = ending.title(ended, summaries, language)
     several = len(summaries) > 1
     sections = [_section(one, one.run if several else "", language) for one in summaries[:MOST_SECTIONS]]
-    kind = GOOD if ended.code == 0 else FAILURE
+    kind = GOOD if ending.went_well(ended, summaries[-1] if summaries else None) else FAILURE
     return Message(one_line(title), tuple(sections), kind, now, language, len(summaries) - len(sections))
 
 

@@ -9,6 +9,7 @@ import shlex
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from yoloscope_exporter.catalog import STOPPED
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.language import finished, joined, text, translated, units
 from yoloscope_exporter.reports.figures import QUANTITIES
@@ -31,6 +32,7 @@ _ENDED = {
     "finished": text("{name} finished after {time} on {node}"),
     "failed": text("{name} failed with exit code {code} after {time} on {node}"),
     "killed": text("{name} was killed by {code} after {time} on {node}"),
+    "stopped": text("{name} was stopped by {code} after {time} on {node}"),
 }
 _NAMES = {
     "throughput": text("images/s"),
@@ -144,11 +146,17 @@ def colon(language: str) -> str:
     return translated(text("{colon}: ", colon=""), language)
 
 
-def title(ended: Ended, runs: Sequence[str], language: str) -> str:
-    """How the command ended."""
+def went_well(ended: Ended, last: Summary | None) -> bool:
+    """Whether nothing failed: it ended by itself, or its last run was a prediction that somebody has stopped."""
+    return ended.code == 0 or (last is not None and last.state == STOPPED and bool(_signal(ended.code)))
+
+
+def title(ended: Ended, runs: Sequence[Summary], language: str) -> str:
+    """How the command ended that had these runs."""
     killed_by = _signal(ended.code)
-    state = "finished" if ended.code == 0 else "killed" if killed_by else "failed"
-    name = _names(runs) or ended.command
+    by_signal = "stopped" if went_well(ended, runs[-1] if runs else None) else "killed"
+    state = "finished" if ended.code == 0 else by_signal if killed_by else "failed"
+    name = _names([one.run for one in runs]) or ended.command
     time, code = units.duration(ended.seconds), killed_by or ended.code
     return translated(text(_ENDED[state], name=name, time=time, node=ended.node, code=code), language)
 

@@ -134,7 +134,7 @@ def _file_lines(summary: Summary) -> list[str]:
 
 
 def _verdict_lines(summary: Summary) -> list[str]:
-    if summary.kind not in JUDGED:
+    if summary.kind not in JUDGED and not summary.verdicts:
         return []
     lines = ["", f"## {say('Verdicts')}", ""]
     lines += [verdict_line(verdict, rank) for rank, verdict in summary.verdicts]

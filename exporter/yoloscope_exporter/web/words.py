@@ -22,6 +22,7 @@ STATES: Final[Mapping[str, Text]] = MappingProxyType(
         "predict": text("predicting"),
         "export": text("exporting"),
         "finished": text("finished"),
+        "stopped": text("stopped"),
         "failed": text("failed"),
         "killed": text("killed"),
     }

@@ -435,6 +435,15 @@ def a_killed_prediction(w: World) -> None:
     w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (60, 3600, 0.0)], **who)
 
 
+def a_stopped_stream(w: World) -> None:
+    """A camera's prediction that somebody has ended by Ctrl-C, or its supervisor by SIGTERM; shown for a while."""
+    who = faults.predicts(w, (0, 10, 15), (60, 0, 15))
+    w.gauge(c.PREDICT_UP, (0, 1), (60, 0), **who)
+    w.gauge(c.PREDICT_STATE, (0, 1), (60, 0), **who, state="predict")
+    w.gauge(c.PREDICT_STATE, (0, 0), (60, 1), **who, state="stopped")
+    w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (60, 3600, 0.0)], **who)
+
+
 def a_failed_validation(w: World) -> None:
     """A notebook keeps the frames of a validation that has failed: it looks as if it went on."""
     who = faults.predicts(w, (0, 10, 15), (60, 0, 15))
@@ -523,6 +532,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     busy_host_without_training,
     predicts_on_request,
     a_killed_prediction,
+    a_stopped_stream,
     a_failed_validation,
     a_few_large_images,
     the_first_images_were_small,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -163,7 +164,8 @@ def test_what_is_not_installed_is_not_tried(bench: Callable[..., Found], tmp_pat
     """It is a line with what to install."""
     found = bench(formats=("pt", "openvino", "engine"))
     assert found.lines[Key(1, "openvino")].failure == f"not installed: {sys.executable} -m pip install openvino"
-    assert found.lines[Key(1, "engine")].failure == "needs an NVIDIA GPU (--device 0)"
+    there = f"not installed: {sys.executable} -m pip install tensorrt"
+    assert found.lines[Key(1, "engine")].failure == f"needs an NVIDIA GPU (--device 0); {there}"
     assert "openvino" not in (tmp_path / "log").read_text()
 
 
@@ -234,6 +236,24 @@ def test_exports_are_kept_where_asked(bench: Callable[..., Found], tmp_path: Pat
     bench(keep=tmp_path / "kept", batches=(1, 8))
     kept = sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.*"))
     assert kept == ["batch-1/m.onnx", "batch-1/m.torchscript", "batch-8/m.onnx", "batch-8/m.torchscript"]
+
+
+def test_a_copy_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a half nor what somebody else has there."""
+    exported, kept = tmp_path / "m_openvino_model", tmp_path / "kept"
+    for folder in (exported, kept):
+        folder.mkdir()
+        (folder / "m.xml").write_text(folder.name)
+
+    def half(_: Path, to: Path, **__: object) -> None:
+        to.mkdir()
+        (to / "m.xml").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(session.shutil, "copytree", half)
+    with pytest.raises(OSError, match="No space left"):
+        session._copy(exported, kept)
+    assert [(path.name, path.read_text()) for path in kept.iterdir()] == [("m.xml", "kept")]
 
 
 def test_nothing_is_installed_or_recorded(bench: Callable[..., Found], tmp_path: Path, monkeypatch: Any) -> None:

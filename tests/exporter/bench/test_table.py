@@ -122,7 +122,7 @@ def test_all_documents_have_the_same_cells() -> None:
     found = made(pt=line(0.1), onnx=line(0.05), openvino=Line("not installed: <pip>"))
     console = Console(width=250)
     with console.capture() as capture:
-        console.print(table.terminal_table(found))
+        console.print(table.terminal_table(found, 250))
     texts = [capture.get(), table.markdown(PLAN, found, MACHINE), page.page(PLAN, found, MACHINE)]
     for row in table.rows(found):
         for cell in row.cells:
@@ -130,6 +130,18 @@ def test_all_documents_have_the_same_cells() -> None:
     assert "openvino: not installed: <pip>" in texts[1]
     assert "openvino: not installed: &lt;pip&gt;" in texts[2]
     assert "://" not in texts[2]
+
+
+def test_a_narrow_terminal_shows_every_word() -> None:
+    """Cells wrap there; no column is without its figures."""
+    found = made(pt=line(0.1), torchscript=line(0.05))
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(table.terminal_table(found, 80))
+    shown = capture.get()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    assert {word for row in table.rows(found) for cell in row.cells for word in cell.split()} <= set(shown.split())
 
 
 def test_json_has_what_is_known() -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -396,6 +397,30 @@ def test_a_prediction_is_no_training(node: world.World, kind: str) -> None:
     assert [labels[2] for (name, labels), value in values.items() if name == state_ and value] == ["killed"]
     (info,) = [labels for name, labels in values if name == catalog.PREDICT_RUN_INFO.name]
     assert catalog.PREDICT_RUN_INFO.labelled(info)["format"] == "onnx"
+
+
+SIGTERMED = """
+import os, signal, sys
+from pathlib import Path
+from yoloscope_hooks import stacks
+stacks.leave_word(Path(sys.argv[1]), "mine", "0")
+os.kill(os.getpid(), int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("number", "state"), [(signal.SIGTERM, "stopped"), (signal.SIGKILL, "killed")])
+def test_a_prediction_that_was_told_to_end(node: world.World, number: int, state: str) -> None:
+    """By SIGTERM it was stopped, by nothing else."""
+    identity = Identity("mine", "0", "predict")
+    path = run_directory(node.records, "mine") / identity.filename
+    with closing(Writer(path, identity, {"mode": "predict"}, slots=64, ring=0)) as writer:
+        writer.begin()
+        writer.set_state("predict")
+        writer.end(NOW)
+    subprocess.run([sys.executable, "-c", SIGTERMED, str(path.parent), str(int(number))], check=False)
+    world.age(path, created=NOW, updated=NOW)
+    values = collected(Runs(node.context))
+    assert [labels[2] for (name, labels), on in values.items() if name == catalog.PREDICT_STATE.name and on] == [state]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def samples(
     counts[6] = float(int(images))
     found = [
         Sample(c.PREDICT_RUN_INFO, (*RUN, *(told.get(name, "") for name in c.PREDICT_FACTS)), 1.0),
-        Sample(c.PREDICT_UP, RUN, float(state == "predict")),
+        Sample(c.PREDICT_UP, RUN, float(state in c.PREDICTIONS)),
         *(Sample(c.PREDICT_STATE, (*RUN, one), float(one == state)) for one in c.PREDICT_STATES),
         Sample(c.PREDICT_BATCHES_TOTAL, RUN, batches),
         Sample(c.PREDICT_IMAGES_TOTAL, RUN, images),
@@ -205,19 +205,32 @@ def test_evidence_of_preprocessing_and_of_pauses() -> None:
     assert "between calls" not in predicted({"idle": 0.002})[1].verdicts[0].evidence
 
 
-@pytest.mark.parametrize("state", ["finished", "failed", "killed", "validate", "export"])
+@pytest.mark.parametrize(("callbacks", "expected"), [(0.02, {"validate_callback_bound"}), (0.004, set())])
+def test_callbacks_of_a_validation(callbacks: float, expected: set[str]) -> None:
+    """They are all that a validation is judged by, whatever else takes its time."""
+    phases = {"callbacks": callbacks, "source": 0.01, "metrics": 0.02}
+    _, told = predicted(phases, mode="validate", state="validate")
+    assert names(told) == expected
+    if expected:
+        (verdict,) = told.verdicts
+        assert verdict.evidence == "27% of the time goes into other callbacks: 20 ms per batch; the model takes 27%"
+        assert "at on_val_end" in verdict.fix
+        assert "1.4x" in str(verdict.gain)
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "failed", "killed", "validate", "export"])
 def test_nothing_is_judged_of_what_does_not_predict(state: str) -> None:
-    """Validations and exports have no verdict; a killed prediction is no killed training."""
+    """A validation's loader takes its time, an export has no verdict, and a killed prediction is no killed training."""
     window = Window(recorded({"source": 0.1}, state=state), 1000.0, 1040.0)
     (s,) = signals.gather([(window, window)])
-    assert judge(s, DEFAULTS) == {}
+    assert judge(s, DEFAULTS) == ({"validate_callback_bound": False} if state == "validate" else {})
 
 
 def test_no_rule_is_in_both_tables() -> None:
     """Names are unique, states apart, and what a rule names exists."""
     assert len(rules.BY_NAME) == len(rules.RULES) + len(rules.PREDICTION_RULES)
     for rule in rules.PREDICTION_RULES:
-        assert rule.states == ("predict",)
+        assert rule.states == (("validate",) if rule.name.startswith("validate_") else ("predict",))
         assert {signal.name for signal in rule.needs} <= set(signals.SIGNALS)
         assert set(rule.thresholds) <= set(SOURCES)
         assert not rule.waste
@@ -255,6 +268,7 @@ def test_fixes_have_a_chinese_text() -> None:
         ({"preprocess": 0.02}, {"source": "images"}),
         ({"preprocess": 0.02}, {"task": "classify"}),
         ({"callbacks": 0.03}, {}),
+        ({"callbacks": 0.03}, {"mode": "validate", "state": "validate"}),
         ({}, {**CUDA, "busy": 0.2, "precision": "fp32"}),
         ({}, {**CUDA, "precision": "fp32", "format": "onnx"}),
         ({}, {}),

@@ -183,7 +183,7 @@ def test_reports(name: str) -> None:
     with speaking(CHINESE):
         told = [summary_markdown(summary), in_html(html.one(summary))]
         told.append("\n".join(f"{line.name} {line.text}" for line in ending.card_lines([summary], CHINESE)))
-        told.append(ending.title(ending.Ended("yolo train", 1, 60.0, "node-1"), [summary.run], CHINESE))
+        told.append(ending.title(ending.Ended("yolo train", 1, 60.0, "node-1"), [summary], CHINESE))
         windows = screen.windows(stores[0], stores[0].last)
         happened = list(screen.changes(stores[0].last, (), diagnoses))
         told.append(drawn(screen.frame(screen.Moment(*windows, diagnoses, happened))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,18 @@ def test_how_it_ended(code: int, said: str) -> None:
     assert told.title.startswith(f"python train.py {said} 5.0 s on ")
     assert told.kind == FAILURE
     assert fitted(told, 1000, 0.0, markdown=False) == told.title
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stream_that_was_stopped(number: signal.Signals) -> None:
+    """Is no failure; a training that somebody ends by the same signal is."""
+    trained = summarize(reader.read(RECORDINGS / "loader_workers.om.gz"), "train/yolo11m")
+    stopped = replace(trained, state="stopped", kind="predict")
+    for last, kind, said in ((stopped, GOOD, "was stopped by"), (trained, FAILURE, "was killed by")):
+        told = message(Ended("python camera.py", 128 + number, 5.0, "node"), [last], "en", 0.0)
+        assert f" {said} {number.name} after " in told.title
+        assert told.kind == kind
+    assert message(Ended("python camera.py", 1, 5.0, "node"), [stopped], "en", 0.0).kind == FAILURE
 
 
 def test_several_runs() -> None:

@@ -66,6 +66,19 @@ def test_what_goes_on_elsewhere_is_no_code_of_the_users(cpu: dict[str, float]) -
     assert share.begin(20.0, 9.0) == (0.0, 10.0)
 
 
+def test_what_goes_on_elsewhere_while_results_wait(cpu: dict[str, float]) -> None:
+    """It is known of what was taken last, whatever was taken before."""
+    share = Share()
+    share.begin(10.0, 0.0)
+    share.take(11.0)
+    assert not share.away
+    accounts.elsewhere()
+    assert (share.take(14.0), share.away) == (3.0, True)
+    assert (share.take(15.0), share.away) == (1.0, False)
+    share.over(15.0)
+    assert share.begin(16.0, 1.0) == (1.0, 0.0)
+
+
 def test_threads_have_their_own(cpu: dict[str, float]) -> None:
     """Nothing is left out for what happens in another thread, and a pause needs both calls in the same one."""
     share, other = Share(), Share()

@@ -157,15 +157,23 @@ def test_models_of_one_thread_share_its_time(tmp_path: Path, base: Path, way: Ca
 
 
 def test_code_between_two_models_counts_once(tmp_path: Path, base: Path) -> None:
-    """It is the user's, whichever of them is called next."""
+    """It is the user's, whichever of them is called next; the first pause is set-up: models may be made in it."""
     first, second = attached(tmp_path), attached(tmp_path)
+    began = time.perf_counter()
     for _ in range(10):
         first([1])
         compute(0.005)
         second([1])
+        if began:
+            waited, began = began, 0.0
+            time.sleep(0.02)
         compute(0.005)
+    took = time.perf_counter() - waited - 0.005
     seen = values(told(base))
     assert 17 * 0.005 < seen["user_phase"] < 19 * 0.005 * 1.25
+    assert seen["setup_phase"] >= 0.005
+    assert seen["idle_phase"] >= 0.02
+    assert phases(seen) == pytest.approx(took, rel=0.1)
 
 
 @pytest.mark.parametrize("models", [4, 12])
@@ -195,6 +203,22 @@ def test_a_training_between_calls_is_no_code_of_the_users(tmp_path: Path, base: 
     assert seen[f"{used}_phase"] >= 5 * 0.009
     if elsewhere:
         assert seen[f"{waited}_phase"] < 0.25 * seen[f"{used}_phase"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_training_while_results_wait_is_no_code_of_the_users(tmp_path: Path, base: Path, *, elsewhere: bool) -> None:
+    """A generator that is not finished: what a validation or a training has a record of is nobody's here."""
+    predictor = attached(tmp_path)
+    for number, _ in enumerate(predictor([1] * 4, stream=True)):
+        time.sleep(0.01)
+        if elsewhere and number == 1:
+            time.sleep(0.05)
+            accounts.elsewhere()
+    seen = values(told(base))
+    assert seen["user_phase"] >= (3 if elsewhere else 4) * 0.01
+    assert (seen.get("idle_phase", 0.0) >= 0.06) is elsewhere
+    assert seen["user_phase"] < 0.06
+    assert (seen["images_total"], seen["under_way"], seen["calls_total"]) == (4, 0, 1)
 
 
 def test_to_open_a_source_is_the_sources_time(tmp_path: Path, base: Path) -> None:
@@ -642,6 +666,8 @@ predictor([1, 1])
         ("", "finished"),
         ("sys.exit(3)", "finished"),
         ("raise ValueError('x')", "failed"),
+        ("raise KeyboardInterrupt", "stopped"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", "stopped"),
         ("import os; os._exit(1)", "predict"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -12,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter.collectors.run_samples import prediction
-from yoloscope_record import catalog
+from yoloscope_exporter.recordings.postmortem import everybody
+from yoloscope_record import catalog, paths
 from yoloscope_record.metrics import HistogramValue
 from yoloscope_record.reader import Reader, Record
 
@@ -341,6 +344,166 @@ def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -
     assert looked["images_total"] >= 20
     assert looked.get("user_phase", 0.0) < 0.2 * looked["idle_phase"]  # to train is no code between two calls
     assert {record.state for record in end.values()} == {"finished"}
+
+
+WATCHED = """
+yoloscope_hooks.enable()
+validate = dict(data=data, imgsz=64, batch=2, device="cpu", plots=False, verbose=False, **here)
+model, other = YOLO("yolo11n.yaml"), YOLO("yolo11n.yaml")
+model(images, batch=4, **quiet)
+stage("predicted")
+if TRACKS:
+    for _ in model.track(images, stream=True, tracker="bytetrack.yaml", **quiet):
+        pass
+stage("tracked")
+YOLO("yolo11n.yaml").val(**validate)
+stage("validated")
+model.export(format="torchscript", imgsz=64, device="cpu")
+stage("exported")
+def work(model):
+    for _ in range(5):
+        model(np.zeros((64, 64, 3), np.uint8), **quiet)
+threads = [threading.Thread(target=work, args=(chosen,)) for chosen in (model, other)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+stage("threads")
+trained = YOLO("yolo11n.yaml")
+trained.add_callback("on_train_epoch_end", lambda trainer: other(images, **quiet))
+trained.train(data=data, epochs=2, batch=4, imgsz=32, device="cpu", amp=False, plots=False, verbose=False, workers=0,
+              optimizer="SGD", **here)
+"""
+EVERY_VERSION = [
+    version if FULL or version == "newest" else pytest.param(version, marks=pytest.mark.long) for version in VERSIONS
+]
+
+
+@pytest.mark.parametrize("version", EVERY_VERSION)
+def test_everything_in_a_process_is_watched(tmp_path: Path, version: str) -> None:
+    """`enable()`: nothing is attached, and each mode has its record: what was done in it, and nothing of the others."""
+    tracks = version == "newest" and importlib.util.find_spec("lap") is not None  # older ones need scipy
+    done = predict(WATCHED.replace("TRACKS", str(tracks)), tmp_path, version=version)
+    assert done.code == 0, done.output
+    images = [done.values(stage)["images_total"] for stage in ("predicted", "tracked", "exported", "threads", "end")]
+    tracked = 10 + 10 * tracks
+    assert images == [10, tracked, tracked, tracked + 10, tracked + 30]
+    assert done.stages["tracked"]["predict-0.rec"].facts["mode"] == ("track" if tracks else "predict")
+    assert done.stages["predicted"].keys() == {"predict-0.rec"}
+    assert done.stages["validated"].keys() == {"predict-0.rec", "validate-0.rec"}
+    end = done.stages["end"]
+    assert {name: record.state for name, record in end.items()} == dict.fromkeys(
+        ("predict-0.rec", "validate-0.rec", "export-0.rec", "rank-0.rec"), "finished"
+    )
+    assert done.values("end", "validate-0.rec")["images_total"] == 5  # the training's are its own
+    assert done.values("end", "export-0.rec")["calls_total"] == 1
+    assert [done.values("end", f"{kind}-0.rec")["under_way"] for kind in catalog.PREDICTIONS] == [0, 0, 0]
+    training = {s.metric.name: s.value for s in end["rank-0.rec"].samples if len(s.labels) == 2}
+    assert training["yoloscope_train_batches_total"] == 6
+    assert training["yoloscope_train_hook_errors_total"] == 0
+
+
+UNFINISHED = """
+yoloscope_hooks.enable()
+model = YOLO("yolo11n.yaml")
+generator = model(images, stream=True, **quiet)
+taken = [next(generator), next(generator)]
+stage("open")
+model.val(data=data, imgsz=64, batch=2, device="cpu", plots=False, verbose=False, **here)
+stage("validated")
+taken.append(next(generator))
+YOLO("yolo11n.yaml").train(data=data, epochs=1, batch=4, imgsz=32, device="cpu", amp=False, plots=False, verbose=False,
+                           workers=0, optimizer="SGD", **here)
+stage("trained")
+taken += generator
+print("TAKEN", len(taken), len({result.path for result in taken}))
+"""
+
+
+@pytest.mark.parametrize("version", EVERY_VERSION)
+def test_a_validation_and_a_training_while_results_wait(tmp_path: Path, version: str) -> None:
+    """Of a generator that is not finished: three runs, each with what is its own, and the prediction goes on."""
+    done = predict(UNFINISHED, tmp_path, version=version)
+    assert done.code == 0, done.output
+    assert "TAKEN 10 10" in done.output
+    for stage, taken in (("open", 2), ("validated", 2), ("trained", 3)):
+        record, seen = done.stages[stage]["predict-0.rec"], done.values(stage)
+        assert (record.state, record.alive) == ("predict", True), stage
+        assert (seen["under_way"], seen["calls_total"]) == (1, 1), stage
+        assert taken - 1 <= seen["images_total"] <= taken, stage  # the last may come with what follows
+    validated = done.stages["validated"]["validate-0.rec"]
+    assert (validated.state, validated.alive) == ("validate", True)
+    assert done.values("validated", "validate-0.rec")["images_total"] == 5
+    assert done.values("validated", "validate-0.rec")["under_way"] == 0
+    assert done.stages["trained"]["rank-0.rec"].state == "finished"
+    end = done.values("end")
+    assert (end["under_way"], end["calls_total"], end["images_total"]) == (0, 1, 10)
+    assert end.get("abandoned_total", 0.0) == 0
+    assert end.get("user_phase", 0.0) < 0.2 * end["idle_phase"]  # what has a record of its own is no code of the user's
+    assert done.values("end", "validate-0.rec")["images_total"] == 5
+    assert {record.state for record in done.stages["end"].values()} == {"finished"}
+
+
+STOPPED = """
+import cv2, signal
+class Camera:
+    open = isOpened = grab = lambda *_: True
+    def __init__(self, *_):
+        pass
+    def get(self, what):
+        return {cv2.CAP_PROP_FRAME_WIDTH: 64, cv2.CAP_PROP_FRAME_HEIGHT: 64, cv2.CAP_PROP_FPS: 30}.get(what, 0)
+    def retrieve(self):
+        time.sleep(0.02)
+        return True, np.zeros((64, 64, 3), np.uint8)
+    read = retrieve
+    def release(self):
+        pass
+cv2.VideoCapture = Camera
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs tests may ignore it
+for index, _ in enumerate(model_of("yolo11n.yaml")("0", stream=True, **quiet)):
+    if index >= 7:
+        os.kill(os.getpid(), signal.NAME)
+"""
+
+
+@pytest.mark.parametrize("version", EVERY_VERSION)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_camera_that_is_stopped(tmp_path: Path, name: str, version: str) -> None:
+    """By Ctrl-C, or by SIGTERM: no failure and no kill, and the process dies of the signal as it did before."""
+    done = predict(STOPPED.replace("NAME", name), tmp_path, version=version)
+    assert done.code == -getattr(signal, name), done.output
+    (record,) = done.stages["end"].values()
+    assert record.facts["source"] == "camera"
+    assert done.values("end")["images_total"] >= 4  # of eight the last may not have been written
+    (written,) = [s.labels[2] for s in everybody(paths.directory()).samples if _is_state(s) and s.value]
+    assert written == "stopped"
+
+
+CALLED = """
+model = model_of("yolo11n.yaml")
+def slow(validator):
+    time.sleep(0.05)
+for event in ("on_val_batch_start", "on_val_batch_end"):
+    model.add_callback(event, slow)
+model.val(data=data, imgsz=64, batch=1, device="cpu", plots=False, verbose=False, **here)
+stage("validated")
+model.train(data=data, epochs=2, batch=4, imgsz=32, device="cpu", amp=False, plots=False, verbose=False, workers=0,
+            optimizer="SGD", **here)
+"""
+
+
+@pytest.mark.parametrize("version", EVERY_VERSION)
+def test_callbacks_of_a_validation(tmp_path: Path, version: str) -> None:
+    """They are no loading: on its own a phase of their own, in a training among its callbacks."""
+    done = predict(CALLED, tmp_path, version=version)
+    assert done.code == 0, done.output
+    seen = done.values("validated", "validate-0.rec")
+    assert seen["callbacks_phase"] >= 2 * 5 * 0.05
+    assert seen["source_phase"] + seen["metrics_phase"] + seen["other_phase"] < seen["callbacks_phase"]
+    samples = done.stages["end"]["rank-0.rec"].samples
+    parts = {s.labels[2]: s.value for s in samples if s.metric is catalog.TRAIN_VALIDATE_SECONDS_TOTAL}
+    phases = {s.labels[2]: s.value for s in samples if s.metric is catalog.TRAIN_PHASE_SECONDS_TOTAL}
+    assert "callbacks" not in parts
+    assert sum(parts.values()) <= phases["validate"]
+    assert phases["callbacks"] >= 2 * 2 * 0.05
 
 
 #: Tasks that only newer versions have, with what stands beside each image in place of a text.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from yoloscope_hooks import callbacks, inference, inference_callbacks
+from yoloscope_hooks import callbacks, inference, inference_callbacks, validating
 from yoloscope_record import catalog
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ class Validator:
         """Nothing is validated yet."""
         self.args = SimpleNamespace(task="detect", model="yolo11n.pt", imgsz=32, batch=2, conf=0.25)
         self.seen: list[Any] = []
+        self.callbacks: dict[str, list[Any]] = {name: [ours] for name, ours in inference_callbacks.CALLBACKS.items()}
+
+    def run_callbacks(self, event: str) -> None:
+        """As Ultralytics does."""
+        for callback in self.callbacks.get(event, []):
+            callback(self)
 
     @staticmethod
     def preprocess(batch: dict[str, Any]) -> dict[str, Any]:
@@ -54,13 +61,13 @@ class Validator:
 
     def __call__(self, batches: int = 2) -> list[Any]:
         """Validate."""
-        inference_callbacks.on_val_start(self)
+        self.run_callbacks("on_val_start")
         for _ in range(batches):
-            inference_callbacks.on_val_batch_start(self)
+            self.run_callbacks("on_val_batch_start")
             batch = self.preprocess({"img": [1, 2]})
             self.update_metrics(self.postprocess([3]), batch)
-            inference_callbacks.on_val_batch_end(self)
-        inference_callbacks.on_val_end(self)
+            self.run_callbacks("on_val_batch_end")
+        self.run_callbacks("on_val_end")
         return self.seen
 
 
@@ -144,3 +151,64 @@ def test_an_export_that_fails(tmp_path: Path) -> None:
     assert recording is not None
     assert recording._facts["exported"] == str(tmp_path / "yolo11n.onnx")
     assert 5.0 in recording._values
+
+
+def phases() -> dict[str, float]:
+    """Seconds by phase of what was validated."""
+    recording = inference.current("validate")
+    assert recording is not None
+    metric = catalog.PREDICT_PHASE_SECONDS_TOTAL.name
+    return {name[1]: recording._values[slot] for name, slot in recording._slots.items() if name[0] == metric}
+
+
+EVENTS = {"on_val_start": 1, "on_val_batch_start": 3, "on_val_batch_end": 3}
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("event", EVENTS)
+def test_callbacks_of_others_are_no_loading(event: str, *, before: bool) -> None:
+    """Whoever was registered first: neither the loader's, nor the metrics', nor `other`; those at the start only later.
+
+    What comes before ours at the start is set-up that nobody sees.
+    """
+    validator = Validator()
+    place = 0 if before else len(validator.callbacks[event])
+    validator.callbacks[event].insert(place, lambda _: time.sleep(0.01))
+    for _ in range(2):
+        validator(3)
+    seen = phases()
+    expected = 0.0 if before and event == "on_val_start" else 2 * EVENTS[event] * 0.01
+    assert expected <= seen.get("callbacks", 0.0) < expected + 0.03
+    assert sum(seen.values()) - seen.get("callbacks", 0.0) < 0.01
+
+
+def test_callbacks_at_the_end_are_no_metrics() -> None:
+    """The validation is over then."""
+    validator = Validator()
+    validator.callbacks["on_val_end"].insert(0, lambda _: time.sleep(0.02))
+    validator(3)
+    assert sum(phases().values()) < 0.01
+
+
+def test_lists_without_others_stay_as_they_are() -> None:
+    """Nothing of ours is added where there is nothing to time; of others the order is theirs."""
+    validator, called = Validator(), []
+    validator()
+    assert all(len(listed) == 1 for listed in validator.callbacks.values())
+    for number in range(3):
+        validator.callbacks["on_val_batch_end"].append(lambda _, number=number: called.append(number))
+    validator(1)
+    validator(1)
+    assert called == [0, 1, 2] * 2
+
+
+def test_a_training_times_its_callbacks_itself() -> None:
+    """They are no part of its validation."""
+    validator, parts = Validator(), {}
+    validator.training = True  # type: ignore[misc]
+    trainer = SimpleNamespace(validator=validator)
+    validating.is_trainings(trainer, parts.update)
+    validator.callbacks["on_val_batch_end"].append(lambda _: time.sleep(0.01))
+    validator()
+    assert "callbacks" not in parts
+    assert parts["loader"] < 0.01

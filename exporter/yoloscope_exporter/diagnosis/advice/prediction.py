@@ -129,6 +129,12 @@ def less_between(s: Signals) -> Advice:
     return Advice(note=note, forecast=share)
 
 
+def less_called(s: Signals) -> Advice:
+    """Callbacks of a validation that do not hold up its batches."""
+    note = text("let the callback hand its work to a thread, or do it once, at on_val_end")
+    return Advice(note=note, forecast=_without(s, s.predict_own_share))
+
+
 def _one_by_one(s: Signals) -> bool:
     """Whether nearly each batch is a call of its own."""
     return s.get(Signals.predict_calls_per_batch) > 0.9  # noqa: PLR2004 - nearly each

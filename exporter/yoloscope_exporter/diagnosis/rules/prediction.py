@@ -10,6 +10,7 @@ from yoloscope_exporter.diagnosis.advice.prediction import (
     half_precision,
     larger_inference_batch,
     less_between,
+    less_called,
     lighter_source,
     other_format,
     prepared_images,
@@ -28,7 +29,7 @@ _PARTS = (Signals.predict_batch_seconds, Signals.predict_inference_share)
 LIVE = frozenset({"camera", "stream", "screenshot"})
 #: First compute capability with tensor cores (Volta); the GTX 16 cards have 7.5 and none.
 _TENSOR_CORES, _WITHOUT = (7, 0), "GTX 16"
-_STATES = ("predict",)
+_STATES, _VALIDATES = ("predict",), ("validate",)
 
 
 def _is_live(s: Signals) -> bool:
@@ -94,6 +95,16 @@ def _own_evidence(s: Signals, _: Thresholds) -> str:
         "{share:.0%} of the time lies between batches, mostly {part}: {per_batch}; {inference}",
         share=share,
         part=part,
+        per_batch=_per_batch(s, share),
+        inference=_inference(s),
+    )
+
+
+def _called_evidence(s: Signals, _: Thresholds) -> str:
+    share = s.predict_own_share
+    return text(
+        "{share:.0%} of the time goes into other callbacks: {per_batch}; {inference}",
+        share=share,
         per_batch=_per_batch(s, share),
         inference=_inference(s),
     )
@@ -262,6 +273,26 @@ RULES = (
         fix=less_between,
         states=_STATES,
         remedy="do it in a thread or process of its own, `save=False`, `show=False`, several images in one call",
+        slows=True,
+    ),
+    Rule(
+        name="validate_callback_bound",
+        title="Callbacks take a large part of the validation",
+        severity=WARNING,
+        requires="phase `callbacks` of a validation on its own: what others do at the begin and the end of a batch",
+        confused_with={
+            "callback_bound": "that is told of trainings, whose validations' callbacks are among its own",
+            "source": "the wait for the loader begins when the last callback of a batch has returned",
+        },
+        needs=(*_PARTS, Signals.predict_own_share),
+        when=lambda s, t: s.predict_own_share >= t.predict_part_share,
+        thresholds=("predict_part_share",),
+        evidence=_called_evidence,
+        cause="a logger's or your own callback does its work while the validation waits for it",
+        verify="py-spy record --pid <pid> --duration 30 --output callbacks.svg: what the main thread does",
+        fix=less_called,
+        states=_VALIDATES,
+        remedy="a callback that does less, once at `on_val_end`, or in a thread",
         slows=True,
     ),
     Rule(
