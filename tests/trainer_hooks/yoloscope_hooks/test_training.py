@@ -154,7 +154,7 @@ def test_setup_stages(tmp_path: Path, version: str) -> None:
     """What the set-up spent its time on, told by stage; the stages add up to the phase, and none is left at the end."""
     data = make_dataset(tmp_path / "data", images=10)  # of its own: nothing is scanned or cached yet
     arguments = {"amp": True, "cache": "disk"}
-    seen = watch(data, tmp_path, version=version, script=SLOW_SETUP % 0.15, arguments=arguments)
+    seen = watch(data, tmp_path, version=version, model=TINY, script=SLOW_SETUP % 0.15, arguments=arguments)
     check_single(seen, epochs=1)
     check_sum(seen)
     spent = stages(seen.records["rank-0.rec"])
@@ -328,7 +328,7 @@ def test_slow_storage_is_waiting(data: Path, tmp_path: Path, workers: int) -> No
 @pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
 def test_slow_preprocessing(data: Path, tmp_path: Path, version: str) -> None:
     """What preprocess_batch does on a CPU is no copy to a device."""
-    seen = watch(data, tmp_path, version=version, workers=1, script=PREPROCESS)
+    seen = watch(data, tmp_path, version=version, model=TINY, workers=1, script=PREPROCESS)
     check_sum(seen)
     phases = seen.phases()
     assert phases["preprocess"] >= 3 * 0.2
@@ -369,7 +369,8 @@ def test_slow_storage_of_one_worker(data: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_slow_transform(data: Path, tmp_path: Path) -> None:
     """Workers that compute for long need CPU time; mosaic closes in the last epoch and restarts them."""
-    seen = watch(data, tmp_path, workers=2, epochs=2, image_work=0.05, arguments={"close_mosaic": 1})
+    closing = {"close_mosaic": 1}
+    seen = watch(data, tmp_path, model=TINY, workers=2, epochs=2, image_work=0.05, arguments=closing)
     for index in "01":
         figures = worker(seen, index)
         assert figures["seconds"] > figures["cpu"] > 0.05 * 2 * figures["batches"]  # two images or more each
