@@ -21,7 +21,7 @@ def main() -> int:
     try:
         made = files()
     except UntranslatedError as error:
-        sys.exit(f"{error.args[0]!r} has no Chinese: a line in dashboards/languages/zh_cn.py")
+        sys.exit(f"{error.args[0]!r} has no Chinese: a line in language/zh_cn/dashboards.py")
     stale = {path: text for path, text in made.items() if not _is(ROOT / path, text)}
     for path, text in stale.items():
         print(f"{'differs' if check else 'wrote'}: {path}")

@@ -30,7 +30,7 @@ _PLACEHOLDER = re.compile(r"\{\{.*?\}\}|\$\w+|\$\{.*?\}")
 
 
 class UntranslatedError(LookupError):
-    """A text has no translation: add it to the table in `dashboards/languages`."""
+    """A text has no translation: add it to `yoloscope_exporter/language/zh_cn/dashboards.py`."""
 
 
 def localised(dashboard: dict[str, Any], table: Mapping[str, str], suffix: str) -> dict[str, Any]:

@@ -63,7 +63,7 @@ EPOCH = "Epoch"
 #: A curve whose siblings are empty: Grafana then calls it by no letter, and nothing says which of them it is.
 ALONE = "the only one with epochs"
 #: In a cell whose label is empty.
-NOTHING = "–"
+NOTHING = "\u2013"
 NO_COLOURS: Mapping[str, str] = MappingProxyType({})
 
 

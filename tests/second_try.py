@@ -30,6 +30,8 @@ TOGETHER = (
 #: What `auto` means, unless somebody says it: a process for each core, and one more because many tests wait.
 PROCESSES = ("PYTEST_XDIST_AUTO_NUM_WORKERS", str(min(4, (os.cpu_count() or 1) + 1)))
 ALONE = ("-m", f"alone and {LEFT_OUT}")
+#: Where tests are, and what a file says that has some of those: collecting all others would take longer than some run.
+TESTS, SAYS = Path("tests"), "mark.alone"
 AGAIN = ("--tb=short", "--no-header")
 PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5  # pytest's exit codes
 #: What needed a second try in the last run. A CI that wants to compare runs keeps this file from one to the next.
@@ -48,7 +50,7 @@ def main() -> int:
     if together not in {PASSED, FAILED} or (together == FAILED and not failed):
         return together
     broken = _broken(failed, in_ci=in_ci)
-    alone = _pytest(*ALONE)
+    alone = _pytest(*ALONE, *files) if (files := _files_that_say(SAYS)) else NOTHING_COLLECTED
     failed_alone = [test for test in _last_failed() if test not in failed] if alone == FAILED else []
     if alone not in {PASSED, NOTHING_COLLECTED} and not failed_alone:
         return alone
@@ -62,6 +64,10 @@ def main() -> int:
         print(f"\n{told}")
     _say("failed", sorted(broken))
     return FAILED if broken or (in_ci and repeated) else PASSED
+
+
+def _files_that_say(part: str) -> list[str]:
+    return sorted(str(path) for path in TESTS.rglob("test_*.py") if part in path.read_text(encoding="utf-8"))
 
 
 def _broken(tests: list[str], *, in_ci: bool) -> dict[str, str]:

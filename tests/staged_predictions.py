@@ -790,7 +790,7 @@ def run(staged: Staged, folder: Path, *, times: int = 1) -> str:
 ROOT = Path(__file__).parents[1]
 
 
-def run_quickly(staged: Staged, folder: Path) -> None:
+def run_quickly(staged: Staged, folder: Path, **environ: str) -> int:
     """Its script with `enable()` in a process that has PyTorch imported: no card, but for the hooks all is the same.
 
     Raises:
@@ -800,10 +800,11 @@ def run_quickly(staged: Staged, folder: Path) -> None:
     hooks = f"import sys\nsys.path.append({str(ROOT)!r})\nimport yoloscope_hooks\nyoloscope_hooks.enable()\n"
     program.write_text(hooks + PRELUDE + staged.script)
     with output.open("w") as file:
-        child = forked.running("newest", [str(program)], environment(folder / "runs"), folder, output=file.fileno())
-        with child as running:
+        told = environment(folder / "runs") | environ
+        with forked.running("newest", [str(program)], told, folder, output=file.fileno()) as running:
             code = running.wait(150)
     assert code == staged.code, output.read_text()
+    return code
 
 
 def main() -> None:

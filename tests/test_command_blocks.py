@@ -172,10 +172,11 @@ SHORT = "epochs=2, imgsz=32, batch=4, device='cpu', workers=0, amp=False, plots=
 
 @pytest.mark.slow
 @pytest.mark.train
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "docs/getting-started/README.md"])
-def test_the_lines_of_a_script_record_a_training(name: str, tmp_path: Path) -> None:
-    """As they stand, but for weights and data that would be downloaded, and a training of two short epochs."""
-    (block,) = [one for one in blocks(name, "python") if "attach(" in one]
+def test_the_lines_of_a_script_record_a_training(tmp_path: Path) -> None:
+    """The same everywhere, as they stand, but for weights and data to download, and a training of two short epochs."""
+    pages = ("README.md", "README.zh-CN.md", "docs/getting-started/README.md")
+    (block,) = {one for name in pages for one in blocks(name, "python") if "attach(" in one}
+    assert all(block in blocks(name, "python") for name in pages)
     data = make_dataset(tmp_path / "data", images=24)
     script = block.replace("yolo11n.pt", "yolo11n.yaml").replace("coco128.yaml", str(data))
     assert script.count("epochs=10") == 1

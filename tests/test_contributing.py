@@ -21,6 +21,7 @@ COPIED = (
     "exporter",
     "trainer_hooks",
     "deploy/prometheus",
+    "docs/commands.py",
     "tests/exporter",
     "tests/conftest.py",
     "tests/fake_nvml",

@@ -8,13 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter import SOURCE, pip_install
 
 from tests.deploy.test_up import DOCKER, Machine
-from tests.training import make_dataset, train
+from tests.training import TINY, make_dataset, train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,8 @@ COCO8, COCO128 = 4, 128
 def test_the_first_training_gets_a_verdict(tmp_path: Path, images: int, epochs: int, judged: bool) -> None:  # noqa: FBT001
     """With as many batches as coco128 has, and not with those of coco8, which the documents say, too."""
     data = make_dataset(tmp_path / "data", images=images)
-    train(data, tmp_path / "runs", epochs=epochs, batch=16, hooks="run", arguments={"val": False})
+    steps: dict[str, Any] = {"model": TINY, "step_sleep": 0.2}  # that take as long as those of a small model
+    train(data, tmp_path / "runs", epochs=epochs, batch=16, hooks="run", arguments={"val": False}, **steps)
     (summary,) = (tmp_path / "runs").rglob("summary.json")
     names = [verdict["name"] for verdict in json.loads(summary.read_text(encoding="utf-8"))["verdicts"]]
     assert names

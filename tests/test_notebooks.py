@@ -19,7 +19,7 @@ from yoloscope_exporter.reports.summary import known_runs
 
 from tests.fake_nvml import FakeNvml, steps
 from tests.live import wait_for
-from tests.training import DEFAULTS, Options, environment, make_dataset
+from tests.training import DEFAULTS, TINY, Options, environment, make_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ SLEEP, SLEEP_ALONE = 0.6, 0.3
 PARAMETERS = """
 import sys; sys.path.insert(0, {tests!r})
 import cpu_trainer
-DATA, MODEL, EPOCHS = {data!r}, "yolo11n.yaml", 3
+DATA, MODEL, EPOCHS = {data!r}, {model!r}, 3
 SETTINGS = {settings!r} | {{"trainer": cpu_trainer.TRAINERS["detect"]}}
 """
 
@@ -95,7 +95,7 @@ def _executed(path: Path, directory: Path, gpus: dict[str, str], **options: Any)
     settings = DEFAULTS | {"imgsz": 32, "batch": 4, "project": chosen.project, "name": "test"}
     notebook = _read(path)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
-    cell.source = PARAMETERS.format(tests=str(Path(__file__).parent), data=str(data), settings=settings)
+    cell.source = PARAMETERS.format(tests=str(Path(__file__).parent), data=str(data), model=TINY, settings=settings)
     tests = {"CPU_TRAINER": json.dumps(chosen.__dict__), "IPYTHONDIR": str(directory / "ipython")}
     with _environ(environment(directory / "runs") | gpus | tests):
         nbclient.NotebookClient(
@@ -215,7 +215,7 @@ def test_it_draws_while_the_kernel_is_blocked(tmp_path: Path) -> None:
     before = _epochs(half)
     blocked = (
         f"import shutil, time\nshutil.copy({str(whole)!r}, {str(half)!r})\n"
-        "end = time.monotonic() + 8\nwhile time.monotonic() < end: pass"
+        "end = time.monotonic() + 8\nwhile time.monotonic() < end: sum(range(100_000)); time.sleep(0.02)"
     )
     notebook, client = _run([WATCHED.format(recording=str(half), background=True), blocked])
     try:

@@ -210,7 +210,9 @@ def test_a_file_of_somebody_else(tmp_path: Path) -> None:
 def real(base: Path, name: str, **options: Any) -> list[str]:
     """The command of a real training."""
     data = training.make_dataset(base / "data", images=16, size=64)
-    chosen = training.Options(data=str(data), project=str(base / "runs"), name=name, hooks="none", **options)
+    chosen = training.Options(
+        data=str(data), project=str(base / "runs"), name=name, model=training.TINY, hooks="none", **options
+    )
     return [sys.executable, str(training.ROOT / "tests/training.py"), json.dumps(asdict(chosen))]
 
 

@@ -29,19 +29,19 @@ def test_by_itself():
     pathlib.Path("by_itself").touch()
     assert not (first and "a" in pathlib.Path("fails").read_text())
 """
-NAMED = "needed a second try:\n  test_it.py::test_race\n"
-AGAIN = "needed one in the run before, too:\n  test_it.py::test_race\n"
+NAMED = "needed a second try:\n  tests/test_it.py::test_race\n"
+AGAIN = "needed one in the run before, too:\n  tests/test_it.py::test_race\n"
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     """A folder with the tests above, and with a blank in its name."""
     folder = tmp_path / "a b"
-    folder.mkdir()
+    (folder / "tests").mkdir(parents=True)
     (folder / "pytest.ini").write_text(
         "[pytest]\naddopts = -q -p xdist.plugin\nmarkers = alone: last", encoding="utf-8"
     )
-    (folder / "test_it.py").write_text(TESTS, encoding="utf-8")
+    (folder / "tests/test_it.py").write_text(TESTS, encoding="utf-8")
     return folder
 
 
@@ -84,7 +84,7 @@ def test_ci_fails_when_it_returns(house: Path) -> None:
 
 def test_what_is_marked_alone_has_a_second_try_too(house: Path) -> None:
     """It judges a real machine; it is named as a race is."""
-    assert _run(house, "a", ci=True) == (0, "needed a second try:\n  test_it.py::test_by_itself\n")
+    assert _run(house, "a", ci=True) == (0, "needed a second try:\n  tests/test_it.py::test_by_itself\n")
 
 
 @pytest.mark.parametrize(("fails", "ci"), [("01", False), ("01", True), ("02", True)])
@@ -92,20 +92,20 @@ def test_what_fails_alone_is_a_failure(house: Path, fails: str, *, ci: bool) -> 
     """In CI it passes alone twice, or not at all; no second try has saved it."""
     code, said = _run(house, fails, ci=ci)
     assert code == 1
-    assert said.endswith("\nfailed:\n  test_it.py::test_race\n")
-    assert said.count("test_it.py:8: in test_race\n") == 1  # the traceback, short and once
+    assert said.endswith("\nfailed:\n  tests/test_it.py::test_race\n")
+    assert said.count("tests/test_it.py:8: in test_race\n") == 1  # the traceback, short and once
 
 
 def test_a_long_traceback_is_told_without_its_middle(house: Path) -> None:
     """Beginning and end say what is wrong; with all of it, the end of the output would hold no other test's reason."""
-    (house / "test_it.py").write_text(
+    (house / "tests/test_it.py").write_text(
         "def test_pages():\n    assert '\\n'.join(map(str, range(2000))) == '\\n'.join(map(str, range(1, 2001)))\n"
         f"\n\n{TESTS}",
         encoding="utf-8",
     )
     code, said = _run(house, "", ci=True)
     assert code == 1
-    assert said.endswith("\nfailed:\n  test_it.py::test_pages\n")
+    assert said.endswith("\nfailed:\n  tests/test_it.py::test_pages\n")
     assert "in test_pages\n" in said
     assert "\n[...]\n" in said
     assert len(said.splitlines()) < 100

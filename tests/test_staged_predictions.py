@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
+from yoloscope_exporter.commands import launched
+from yoloscope_exporter.commands import run as command
 
 from tests import forked
 from tests.staged_predictions import QUICK, VARIANTS, VERDICTS, Staged, run, run_quickly
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 pytestmark = pytest.mark.train
@@ -30,12 +33,37 @@ def asked(*arguments: str) -> str:
     return done.output
 
 
+def in_a_fork(staged: Staged, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What `yoloscope run` prints at the end, if it starts no Python of its own."""
+
+    def supervise(_command: list[str], environ: Mapping[str, str], *_: object) -> int:
+        return run_quickly(staged, folder, **{launched.VARIABLE: environ[launched.VARIABLE]})
+
+    monkeypatch.setattr(command, "_supervise", supervise)
+    done = CliRunner().invoke(main, ["run", "--no-exporter", "--summary", "--", "python", "program.py"])
+    assert done.exit_code == staged.code, done.output
+    return done.stdout
+
+
+#: Python starts, and finds the hooks by itself; below, one always does.
+AS_TYPED = pytest.mark.long if forked.POSSIBLE else ()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*VERDICTS, *(pytest.param(name, marks=pytest.mark.long) for name in VARIANTS)])
-def test_a_verdict_is_told_and_no_other(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        *((name, False) for name in VERDICTS if forked.POSSIBLE),
+        *(pytest.param(name, True, marks=AS_TYPED) for name in VERDICTS),
+        *(pytest.param(name, True, marks=pytest.mark.long) for name in VARIANTS),
+    ],
+)
+def test_a_verdict_is_told_and_no_other(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, typed: bool
+) -> None:
     """By the card, by the report on the record, and by the diagnosis of it; each prediction takes a few seconds."""
     staged = (VERDICTS | VARIANTS)[name]
-    card = run(staged, tmp_path)
+    card = run(staged, tmp_path) if typed else in_a_fork(staged, tmp_path, monkeypatch)
     report, told = is_told(staged), told_of(staged)
     shown = re.findall(r"^Verdict +(\w+): ", card, re.MULTILINE)
     assert (told or (["none"] if staged.kind == "predict" else [])) == shown, card

@@ -37,6 +37,8 @@ MODELS = {
 }
 #: Tasks that only later releases know.
 LATER = {"semantic": "yolo26n-sem.yaml", "depth": "yolo26n-depth.yaml"}
+#: A detector whose steps take nearly nothing.
+TINY = str(ROOT / "tests" / "tiny.yaml")
 #: Nothing to download, nothing to draw; SGD, because some versions load half of torch for their own optimizer.
 DEFAULTS = {"device": "cpu", "amp": False, "plots": False, "verbose": False, "optimizer": "SGD", "close_mosaic": 0}
 
@@ -49,6 +51,7 @@ class Options:
     project: str
     name: str = "test"
     task: str = "detect"
+    model: str = ""  # else the smallest one of the task
     epochs: int = 1
     batch: int = 4
     imgsz: int = 32
@@ -276,7 +279,7 @@ def main(options: Options) -> None:
     import cpu_trainer  # noqa: PLC0415 - needs ultralytics
     import ultralytics  # noqa: PLC0415
 
-    model = ultralytics.YOLO({**MODELS, **LATER}[options.task])
+    model = ultralytics.YOLO(options.model or {**MODELS, **LATER}[options.task])
     if options.hooks == "attach":
         import yoloscope_hooks  # noqa: PLC0415
 

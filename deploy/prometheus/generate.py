@@ -15,22 +15,23 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.language import say
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from .rulebook import CATEGORIES
 from .rulebook.model import DAILY, SLOW
 from .rulebook.records import CO2_KWH, PRICE_GPU_HOUR, PRICE_KWH, RECORDS, RUN_OWNER, SHOWN
-from .runbooks import runbooks
-from .texts import CHINESE, ENGLISH, Language, fill
+from .runbooks import PAGES, runbooks
+from .texts import LABELS, LANGUAGES, fill, go, in_language, label, listed, space
 
 if TYPE_CHECKING:
     from yoloscope_exporter.catalog import Metric
 
-    from .rulebook.model import Alert, Category, Text
+    from .rulebook.model import Alert, Category
     from .rulebook.records import Recorded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,13 +109,12 @@ def _alert(alert: Alert, category: Category, settings: Settings) -> dict[str, An
 
 
 def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
+    told = {}
+    for language, end in LANGUAGES.items():
+        with in_language(language):
+            told |= {f"{name}{end}": tell(alert) for name, tell in _TOLD.items()}
     return {
-        "summary": _summary(alert, alert.en, ENGLISH),
-        "description": _description(alert, alert.en, ENGLISH),
-        "fix": _fix(alert, alert.en, ENGLISH),
-        "summary_zh": _summary(alert, alert.zh, CHINESE),
-        "description_zh": _description(alert, alert.zh, CHINESE),
-        "fix_zh": _fix(alert, alert.zh, CHINESE),
+        **told,
         **({"owner": _owner(alert)} if "run" in alert.labels else {}),
         **({"verdict": _verdicts(alert)} if _asked(alert) else {}),
         "runbook_url": f"{settings.runbook_url}#{alert.name.lower()}",
@@ -122,84 +122,99 @@ def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
     }
 
 
-def _summary(alert: Alert, text: Text, language: Language) -> str:
-    return fill(text.summary) + _where(alert, language)
+def _summary(alert: Alert) -> str:
+    return fill(say(alert.summary)) + _where(alert)
 
 
-def _description(alert: Alert, text: Text, language: Language) -> str:
-    return fill(text.what) + _cause(alert, language) + _place(alert, language) + _board(alert, language)
+def _description(alert: Alert) -> str:
+    return fill(say(alert.what)) + _cause(alert) + _place(alert) + _board(alert)
 
 
-def _where(alert: Alert, language: Language) -> str:
+def _where(alert: Alert) -> str:
     """Run, rank, GPU and node, as far as the alert has them; the cluster where there is one."""
     if not alert.labels:
         return ""
-    known = [f"{language.labels[label]} {{{{ $labels.{label} }}}}" for label in alert.labels]
-    cluster = f"{{{{ with $labels.cluster }}}}{language.comma}{language.labels['cluster']} {{{{ . }}}}{{{{ end }}}}"
-    return language.brackets.format(language.comma.join(known) + cluster)
+    known = listed(f"{say(LABELS[label])} {go(f'$labels.{label}')}" for label in alert.labels)
+    cluster = say(", {cluster}", cluster=f"{say(LABELS['cluster'])} {go('.')}")
+    return say(" ({where})", where=f"{known}{go('with $labels.cluster')}{cluster}{go('end')}")
 
 
-def _cause(alert: Alert, language: Language) -> str:
+def _cause(alert: Alert) -> str:
     """Why the run's ranks died, each cause once, as the diagnosis says; empty for other alerts."""
     if not alert.caused:
         return ""
-    asked = _query(alert, language.cause, c.TRAIN_VERDICT_CAUSE_INFO, f'verdict=~"{"|".join(alert.fixed_by)}"')
-    told = f"{language.space}{language.causes}{language.space}"
-    each = f"{{{{ if $index }}}}{language.comma}{{{{ end }}}}{{{{ $one.Labels.{language.cause} }}}}"
-    listed = f"{{{{ range $index, $one := . }}}}{each}{{{{ end }}}}"
-    return f"{{{{ with {asked} }}}}{told}{listed}{language.stop}{{{{ end }}}}"
+    cause = label("cause")
+    asked = _query(alert, cause, c.TRAIN_VERDICT_CAUSE_INFO, f'verdict=~"{"|".join(alert.fixed_by)}"')
+    causes = _each(listed((go("if $index"), f"{go('end')}{go(f'$one.Labels.{cause}')}")))
+    return f"{go(f'with {asked}')}{say(' Cause: {causes}.', causes=causes)}{go('end')}"
 
 
-def _place(alert: Alert, language: Language) -> str:
+def _place(alert: Alert) -> str:
     """Where the run stands still, if its processes have been asked; empty for other alerts."""
     if not alert.located:
         return ""
     facts = ("culprit", "process", "doing", "function", "file", "line")
     asked = _query(alert, ", ".join(facts), c.TRAIN_HANG_INFO, 'culprit=~".*"', " == 1")
-    culprit, process, doing, function, file, line = (f"{{{{ .Labels.{fact} }}}}" for fact in facts)
-    who = f"{{{{ if .Labels.culprit }}}}rank {culprit}{language.comma}{process}{language.comma}{{{{ end }}}}"
-    where = language.brackets.format(f"{file}:{line}")
-    told = f"{language.space}{language.stands}{language.space}{who}{doing}{language.colon}{function}{where}"
-    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+    known = {fact: go(f".Labels.{fact}") for fact in facts}
+    who = say("rank {culprit}, {process}, ", culprit=known["culprit"], process=known["process"])
+    told = say(
+        " It stands still here: {who}{doing}: {function} ({file}:{line})",
+        who=f"{go('if .Labels.culprit')}{who}{go('end')}",
+        **{fact: known[fact] for fact in facts[2:]},
+    )
+    return _first(asked, told)
 
 
-def _board(alert: Alert, language: Language) -> str:
+def _board(alert: Alert) -> str:
     """Uuid and bus of the GPU, which the exporter keeps of one that does not answer any more; empty for others."""
     if not alert.named:
         return ""
     expr = f"max by (uuid, bus) ({c.GPU_INFO.name}{{instance=%q,gpu=%q,cluster=%q}})"
     asked = f"printf `{expr}` $labels.instance $labels.gpu $labels.cluster | query"
-    told = f"{language.space}{{{{ .Labels.uuid }}}}{language.comma}PCI {{{{ .Labels.bus }}}}{language.stop}"
-    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+    return _first(asked, say(" {uuid}, PCI {bus}.", uuid=go(".Labels.uuid"), bus=go(".Labels.bus")))
 
 
-def _fix(alert: Alert, text: Text, language: Language) -> str:
+def _fix(alert: Alert) -> str:
     """What the diagnosis computed for the verdicts that explain the alert; the alert's own text where there is none.
 
     There is none if no such verdict holds, and from exporters of version 0.1.
     """
+    own = fill(say(alert.fix))
     if not alert.fixed_by:
-        return fill(text.fix)
-    where = f'verdict=~"{"|".join(alert.fixed_by)}",{language.fix}!=""'
-    asked = _query(alert, f"verdict, {language.fix}", c.TRAIN_VERDICT_FIX_INFO, where)
-    space = f"{{{{ if $index }}}}{language.space}{{{{ end }}}}" if language.space else ""
-    each = f"{space}{{{{ $one.Labels.verdict }}}}{language.colon}{{{{ $one.Labels.{language.fix} }}}}{language.stop}"
-    listed = f"{{{{ range $index, $one := . }}}}{each}{{{{ end }}}}"
-    return f"{{{{ with {asked} }}}}{listed}{{{{ else }}}}{fill(text.fix)}{{{{ end }}}}"
+        return own
+    fix = label("fix")
+    asked = _query(
+        alert, f"verdict, {fix}", c.TRAIN_VERDICT_FIX_INFO, f'verdict=~"{"|".join(alert.fixed_by)}",{fix}!=""'
+    )
+    between = f"{go('if $index')}{space()}{go('end')}" if space() else ""
+    one = say("{verdict}: {fix}.", verdict=go("$one.Labels.verdict"), fix=go(f"$one.Labels.{fix}"))
+    return f"{go(f'with {asked}')}{_each(between + one)}{go('else')}{own}{go('end')}"
+
+
+#: Annotations that people read, in each language.
+_TOLD: Final = {"summary": _summary, "description": _description, "fix": _fix}
+
+
+def _each(told: str, of: str = ".") -> str:
+    """A text for every series of a query: `$one`, its place is `$index`."""
+    return f"{go(f'range $index, $one := {of}')}{told}{go('end')}"
+
+
+def _first(asked: str, told: str) -> str:
+    """A text about the first series of a query, if there is one."""
+    return f"{go(f'with {asked}')}{go('with first .')}{told}{go('end')}{go('end')}"
 
 
 def _verdicts(alert: Alert) -> str:
     """What the diagnosis says at this moment of the run or of all runs on the node; empty for nothing."""
     asked = _query(alert, "verdict", c.TRAIN_VERDICT, f'verdict!~"{"|".join(NO_CAUSE)}"', " == 1")
-    each = "{{ if $index }}, {{ end }}{{ $one.Labels.verdict }}"
-    return f"{{{{ range $index, $one := {asked} }}}}{each}{{{{ end }}}}"
+    return _each(f"{go('if $index')}, {go('end')}{go('$one.Labels.verdict')}", asked)
 
 
 def _owner(alert: Alert) -> str:
     """Whose run it is and its Slurm job or pod, at this moment; empty where rules/recording.yml is not evaluated."""
     asked = _query(alert, "user, workload", RUN_OWNER, 'user!=""')
-    where = "{{ with .Labels.workload }}, {{ . }}{{ end }}"
-    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{{{{ .Labels.user }}}}{where}{{{{ end }}}}{{{{ end }}}}"
+    return _first(asked, f"{go('.Labels.user')}{go('with .Labels.workload')}, {go('.')}{go('end')}")
 
 
 def _asked(alert: Alert) -> str:
@@ -217,7 +232,7 @@ def _query(alert: Alert, by: str, metric: Metric, where: str, condition: str = "
 def _variables(alert: Alert) -> str:
     """Where Grafana's dashboard starts; a node is `instance` on all of them, and a run that predicts `prediction`."""
     called = {"run": "prediction"} if alert.dashboard == "yoloscope-inference" else {}
-    parts = [f"var-{called.get(label, label)}={{{{ $labels.{label} | urlquery }}}}" for label in alert.labels]
+    parts = [f"var-{called.get(label, label)}={go(f'$labels.{label} | urlquery')}" for label in alert.labels]
     return "?" + "&".join(parts) if parts else ""
 
 
@@ -284,8 +299,7 @@ def outputs(settings: Settings) -> dict[Path, str]:
         **({ROOT / "deploy/prometheus/rules/prices.yml": to_yaml(prices(settings))} if settings.prices else {}),
         ROOT / "deploy/prometheus/rules/alerts.yml": to_yaml(content),
         ROOT / "deploy/prometheus/rules/recording.yml": to_yaml(recording()),
-        ROOT / "docs/alerts.md": runbooks(ENGLISH, expression),
-        ROOT / "docs/alerts.zh-CN.md": runbooks(CHINESE, expression),
+        **{ROOT / "docs" / PAGES[language]: runbooks(language, expression) for language in LANGUAGES},
         ROOT / "deploy/prometheus-operator/alerts.yaml": to_yaml(prometheus_rule(content, "yoloscope-alerts")),
     }
 

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from yoloscope_exporter.language import zh_cn as catalogue
+from yoloscope_exporter.language import zh_cn
+from yoloscope_exporter.language.zh_cn import documents
+from yoloscope_exporter.language.zh_cn.dashboards import TEXTS as OURS
 
-from dashboards.languages import LANGUAGES, ZH_CN
+from dashboards import pages
+from dashboards.languages import LANGUAGES
 from dashboards.localise import UntranslatedError, localised, readable
 from dashboards.views import BOARDS
 from tests.dashboards.queries import DASHBOARDS, annotations, panels, targets
@@ -39,11 +42,11 @@ class Spy(dict[str, str]):
 
 
 def asked() -> set[str]:
-    """Every text the dashboards have."""
+    """Every text the dashboards and their pages have."""
     spy = Spy()
     for dashboard in ENGLISH.values():
         localised(dashboard, spy, "-zh")
-    return spy.asked
+    return spy.asked | set(pages.HEADS)
 
 
 ASKED = asked()
@@ -54,14 +57,15 @@ OTHERWISE = {"Ranks", "Epochs", "Memory used", "GPU memory used", "format", "sou
 
 def test_every_text_is_translated_and_no_translation_is_left_over() -> None:
     """The table and the dashboards have the same texts."""
-    assert ASKED - set(TEXTS) == set(), "add them to dashboards/languages/zh_cn.py"
-    assert set(ZH_CN) - ASKED == set(), "nothing shows them any more: remove them"
+    assert ASKED - set(TEXTS) == set(), "add them to language/zh_cn/dashboards.py"
+    assert set(OURS) - ASKED == set(), "nothing shows them any more: remove them"
 
 
 def test_what_everything_else_says_is_translated_there() -> None:
-    """The table has no text of the catalogue of translations, but for words that mean something else."""
-    assert {english for english in ZH_CN if english in catalogue.TEXTS} == OTHERWISE
-    assert [english for english in OTHERWISE if ZH_CN[english] == catalogue.TEXTS[english]] == []
+    """Their file has no text of the catalogue's others, but for words that mean something else."""
+    others = {**zh_cn.TEXTS, **documents.TEXTS}
+    assert {english for english in OURS if english in others} == OTHERWISE
+    assert [english for english in OTHERWISE if OURS[english] == others[english]] == []
 
 
 def test_a_text_without_translation_is_an_error() -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from yoloscope_exporter.language import LANGUAGES
 
 from dashboards.pages import MARK, page, path
-from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
 from tests.dashboards.queries import DASHBOARDS, panels
+from tests.deploy.alert_texts import texts_of
 
 ROOT = Path(__file__).parents[2]
 each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
@@ -97,10 +97,10 @@ def test_what_a_panel_names_exists(name: str) -> None:
 def named_in_alerts() -> list[tuple[str, str, str]]:
     """Language and text of every alert, and the name of the alert."""
     return [
-        (language, generate.fill(getattr(text, field.name)), alert.name)
+        (language, text, alert.name)
         for alert in ALERTS
-        for language, text in (("en", alert.en), ("zh-CN", alert.zh))
-        for field in fields(text)
+        for language in LANGUAGES
+        for text in texts_of(alert, language).values()
     ]
 
 

@@ -15,7 +15,7 @@ from tests.dashboards.queries import DASHBOARDS, Place, targets
 from tests.dashboards.world import World
 from tests.fake_nvml import FakeNvml, steps
 from tests.live import free_port, prometheus, query, running, wait_for
-from tests.training import environment, make_dataset, start
+from tests.training import TINY, environment, make_dataset, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,8 +44,8 @@ ABSENT = {
 }
 #: More epochs than anybody waits for: both train for as long as they are asked about.
 TRAININGS = {
-    "computes": {"workers": 2, "step_sleep": 0.2, "epochs": 1000},
-    "starved": {"workers": 1, "image_sleep": 0.08, "epochs": 1000},
+    "computes": {"model": TINY, "workers": 2, "step_sleep": 0.2, "epochs": 1000},
+    "starved": {"model": TINY, "workers": 1, "image_sleep": 0.08, "epochs": 1000},
 }
 
 
@@ -118,13 +118,14 @@ def test_every_query_returns_data_of_real_trainings(tmp_path: Path, table: Calla
 
 
 PREDICTS = """
+import time
 from ultralytics import YOLO
 import yoloscope_hooks
 model = yoloscope_hooks.attach(YOLO("yolo11n.yaml"), run="real")
 model.export(format="torchscript", imgsz=64, device="cpu")
 while True:
     for _ in model("data/images/train", stream=True, imgsz=64, device="cpu", conf=0.001, verbose=False, save=False):
-        pass
+        time.sleep(0.05)  # others want the CPU
 """
 
 

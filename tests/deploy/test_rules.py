@@ -7,13 +7,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from yoloscope_exporter.language import LANGUAGES
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_record.catalog import IMAGE_BUCKETS
 
 from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
 from deploy.prometheus.rulebook.records import RUN_OWNER
+from deploy.prometheus.texts import LABELS
 
+from .alert_texts import texts_of
 from .scenarios import healthy, promtool
 from .scenarios.faults import FAULTS, Fault
 
@@ -121,7 +124,7 @@ def test_texts_are_complete(outcome: promtool.Outcome) -> None:
         texts = {f"{name}{language}" for name in ("summary", "description", "fix") for language in ("", "_zh")}
         assert texts | {"runbook_url", "dashboard_url"} <= set(annotations)
         for label in alert.labels:
-            assert re.search(rf"{generate.ENGLISH.labels[label]} [\w.:-]+", annotations["summary"]), alert.name
+            assert re.search(rf"{LABELS[label]} [\w.:-]+", annotations["summary"]), alert.name
             predicts = label == "run" and alert.dashboard == "yoloscope-inference"
             variable = "prediction" if predicts else label
             assert re.search(rf"var-{variable}=[\w.%-]+", annotations["dashboard_url"]), alert.name
@@ -146,7 +149,7 @@ def test_the_fix_is_the_alerts_own_where_none_was_computed(outcome: promtool.Out
     """By an exporter of version 0.1, which tells verdicts without a fix."""
     alerts = _told(outcome, "callback-at-the-end-of-epochs")
     assert alerts
-    own = {generate.fill(text.fix) for alert in ALERTS for text in (alert.en, alert.zh)}
+    own = {texts_of(alert, language)["fix"] for alert in ALERTS for language in LANGUAGES}
     for told in alerts:
         assert told["verdict"] == "callback_bound"
         assert {told["fix"], told["fix_zh"]} <= own

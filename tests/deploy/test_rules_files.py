@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -13,10 +12,14 @@ from typing import Any
 import pytest
 import yaml
 from yoloscope_exporter.diagnosis.rules import BY_NAME
+from yoloscope_exporter.language import CHINESE, ENGLISH, LANGUAGES, say
 
 from deploy.prometheus import generate, rulebook
 from deploy.prometheus.rulebook import ALERTS
+from deploy.prometheus.runbooks import SECTIONS
+from deploy.prometheus.texts import in_language
 from tests.conftest import require_binary
+from tests.deploy.alert_texts import texts_of
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy/prometheus"
@@ -62,8 +65,8 @@ def test_promtool_accepts_the_configuration() -> None:
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_no_threshold_is_left_open(alert: generate.Alert) -> None:
     """Every placeholder has a threshold, and no number stands in a text beside it."""
-    texts = [getattr(text, field.name) for text in (alert.en, alert.zh) for field in fields(text)]
-    rendered = generate.expression(alert.expr) + "".join(generate.fill(text) for text in texts)
+    texts = [text for language in LANGUAGES for text in texts_of(alert, language).values()]
+    rendered = generate.expression(alert.expr) + "".join(texts)
     assert not re.search(r"@\w+%?@", rendered)
 
 
@@ -97,8 +100,7 @@ def test_chinese_messages_have_full_width_punctuation(alert: dict[str, Any]) -> 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_chinese_runbooks_have_full_width_punctuation(alert: generate.Alert) -> None:
     """Every text of them, beside code and values as well."""
-    texts = [getattr(alert.zh, field.name) for field in fields(alert.zh)]
-    assert [found for text in texts for found in _half_width(generate.fill(text))] == []
+    assert [found for text in texts_of(alert, CHINESE).values() for found in _half_width(text)] == []
 
 
 def test_half_width_punctuation_is_seen() -> None:
@@ -116,7 +118,7 @@ NO_GUESS = {"workers=0", "batch=-1", "nbs=64", "OMP_NUM_THREADS=1", "save_period
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_no_text_guesses_a_number(alert: generate.Alert) -> None:
     """How many workers, which batch and how many watts is the diagnosis' to compute, whose fix comes first."""
-    texts = [getattr(text, field.name) for text in (alert.en, alert.zh) for field in fields(text)]
+    texts = [text for language in LANGUAGES for text in texts_of(alert, language).values()]
     found = [given for text in texts for given in re.findall(r"[\w-]*\w=-?[\d.]*\d", text)]
     assert [given for given in found if given.lstrip("-") not in NO_GUESS] == []
 
@@ -158,8 +160,8 @@ def test_every_runbook_url_leads_to_a_section(page: str) -> None:
     """The anchor in each alert's runbook_url is a heading of the page, with meaning, verify, fix and silence."""
     text = (PROMETHEUS.parents[1] / "docs" / page).read_text(encoding="utf-8")
     sections = {part.split("\n", 1)[0].lower(): part for part in re.split(r"^### ", text, flags=re.MULTILINE)[1:]}
-    language = generate.CHINESE if "zh" in page else generate.ENGLISH
-    heads = [language.heading.format(language.words[name]) for name in ("meaning", "verify", "fix", "silence")]
+    with in_language(CHINESE if "zh" in page else ENGLISH):
+        heads = [say("**{head}.**", head=say(head)) for head in SECTIONS]
     for group in generate.rules()["groups"]:
         for rule in (rule for rule in group["rules"] if "alert" in rule):
             section = sections[rule["annotations"]["runbook_url"].split("#")[1]]

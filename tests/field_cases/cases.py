@@ -982,6 +982,121 @@ ultralytics.data.base.imread = _cold
         images=60,
         seconds=90,
     ),
+    # --- a third set, by somebody else again, its answers written before any of it was staged
+    "logger_of_a_segmentation": sick(
+        "a logger takes 40 ms before each batch, of a segmentation in 8.4.2",
+        "callback_bound",
+        2,
+        version="8.4.2",
+        script='model.add_callback("on_train_batch_start", lambda trainer: time.sleep(0.04))',
+        options={**STEP, "task": "segment", "workers": 2, **NO_VAL},
+    ),
+    "storage_of_an_obb_model": sick(
+        "one worker waits for its files, of an obb model in 8.4.2",
+        "loader_wait",
+        4,
+        version="8.4.2",
+        script='slow("ultralytics.data.base", "imread", 0.15)',
+        options={**STEP, "task": "obb", "workers": 1, "arguments": {"val": False, "mosaic": 0.0}},
+    ),
+    "spawned_worker_killed": sick(
+        "a spawned worker of a classifier gets SIGKILL",
+        "worker_died",
+        3,
+        allowed="failed",
+        options={**STEP, "task": "classify", "workers": 2, "start_method": "spawn", **NO_VAL},
+        images=1000,
+        signal=("worker", "SIGKILL"),
+        signal_after=35.0,
+        seconds=60,
+    ),
+    "short_and_starved": sick(
+        "forty batches in all, which the trainer prepares itself, and a transform waits",
+        "loader_workers",
+        4,
+        options={**STEP, "epochs": 1, "workers": 0, "image_sleep": 0.08, **NO_VAL},
+        images=160,
+        seconds=60,
+    ),
+    "short_and_healthy": fine(
+        "forty-eight batches of a classifier in all, with two validations",
+        options={**STEP, "task": "classify", "epochs": 2, "workers": 2, "step_sleep": 0.2},
+        images=96,
+        seconds=60,
+    ),
+    "killed_in_the_first_epoch": sick(
+        "it is killed before there is a checkpoint",
+        "killed",
+        options={**STEP, "workers": 0, **NO_VAL},
+        images=2000,
+        signal=("main", "SIGKILL"),
+        signal_after=20.0,
+        seconds=40,
+    ),
+    "plots_at_the_end": fine(
+        "plots are drawn for 25 s when all is over",
+        2,
+        allowed="callback_bound",
+        script='model.add_callback("on_train_end", lambda trainer: time.sleep(25))',
+        options={**STEP, "epochs": 3, "workers": 2, **NO_VAL},
+        images=160,
+        seconds=75,
+    ),
+    "fails_in_set_up": sick(
+        "the model cannot be built",
+        "failed",
+        script="""
+import cpu_trainer
+def broken(self, *args, **kwargs):
+    time.sleep(6)
+    raise FileNotFoundError("weights.pt does not exist")
+cpu_trainer.CpuDetectionTrainer.get_model = broken
+""",
+        options={**STEP, "workers": 0, **NO_VAL},
+        images=40,
+        seconds=40,
+    ),
+    "leak_in_validation": sick(
+        "a callback keeps 6 MiB of every batch of the validation",
+        "host_memory_leak",
+        5,
+        allowed="validation_bound callback_bound checkpoint_bound",
+        script="""
+kept = []
+model.add_callback("on_val_batch_end", lambda validator: kept.append(bytearray(b"x") * (6 * 2**20)))
+""",
+        options={**STEP, "workers": 2},
+        images=120,
+        seconds=110,
+    ),
+    "capped_and_computing": sick(
+        "six workers asked for, two started: they compute on all CPUs, more would not help",
+        "loader_cpu",
+        8,
+        options={**STEP, "workers": 6, "image_work": 0.12, **NO_VAL},
+    ),
+    "preprocess_of_one_rank": sick(
+        "rank 1 alone encodes texts for 0.2 s in preprocess_batch",
+        "straggler preprocess_bound",
+        11,
+        options={
+            "ranks": 2,
+            "batch": 8,
+            "workers": 0,
+            "step_sleep": 0.3,
+            "everywhere": """
+import time
+def _encode(self, batch, _before=CpuDetectionTrainer.preprocess_batch):
+    if IS_RANK and RANK == 1:
+        time.sleep(0.2)
+    return _before(self, batch)
+CpuDetectionTrainer.preprocess_batch = _encode
+""",
+            **NO_VAL,
+        },
+        images=400,
+        seconds=75,
+    ),
 }
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")

@@ -147,10 +147,11 @@ def _send(pid: int, whom: str, name: str) -> bool:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    """A forked loader worker: its parent's command, and not the resource tracker's."""
+    """A forked loader worker has its parent's command, a spawned one says what it is; the resource tracker is none."""
     with contextlib.suppress(psutil.Error):
         parent = process.parent()
-        return parent is not None and process.cmdline() == parent.cmdline()
+        spawned = any("spawn_main" in part for part in process.cmdline())
+        return parent is not None and (spawned or process.cmdline() == parent.cmdline())
     return False
 
 

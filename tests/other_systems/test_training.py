@@ -33,7 +33,11 @@ def started(tmp_path: Path, system: str, **options: Any) -> subprocess.Popen[str
     data = training.make_dataset(tmp_path / "数据 data", images=32)
     environ = looks.environment(system, tmp_path / "home")
     return training.start(
-        data, tmp_path / "runs", environ=environ, log=tmp_path / "training.log", workers=2, **{"epochs": 2, **options}
+        data,
+        tmp_path / "runs",
+        environ=environ,
+        log=tmp_path / "training.log",
+        **{"model": training.TINY, "workers": 1, "epochs": 2, **options},
     )
 
 

@@ -699,17 +699,20 @@ def path(name: str) -> Path:
     return FOLDER / f"{name}.om.gz"
 
 
-def recorded(case: Case) -> bytes:
-    """The recording of a case, compressed; the same bytes every time."""
+def played(case: Case) -> Moments:
+    """What is seen of a case from moment to moment."""
     found: Moments = moments(case.plan, case.every)
     if case.second is not None:
         found = _combined(found, moments(case.second, case.every))
-    if case.tamper is not None:
-        found = case.tamper(found)
+    return found if case.tamper is None else case.tamper(found)
+
+
+def recorded(case: Case) -> bytes:
+    """The recording of a case, compressed; the same bytes every time."""
     with TemporaryDirectory() as folder:
         plain = Path(folder) / "a.om"
         writer = Writer(plain)
-        for time, samples in found:
+        for time, samples in played(case):
             writer.samples(time, [_short(sample) for sample in samples if sample.metric not in _LEFT_OUT])
         writer.close()
         return gzip.compress(plain.read_bytes(), mtime=0)

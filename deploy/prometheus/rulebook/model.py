@@ -34,15 +34,9 @@ OF_GPU = ("gpu", "instance")
 OF_NODE = ("instance",)
 
 #: Reasons that many alerts share.
-AT_ONCE = ("it has happened; waiting tells nothing more", "事情已经发生，等待不会带来更多信息")
-STAY_VISIBLE = (
-    "the event is over at once; it stays visible long enough to be read",
-    "事件瞬间结束，保留一段时间以便被看到",
-)
-NO_FLAPPING = (
-    "avoids repeated firing while the value moves around the threshold",
-    "避免反复触发（数值可能在阈值附近波动）",
-)
+AT_ONCE = "it has happened; waiting tells nothing more"
+STAY_VISIBLE = "the event is over at once; it stays visible long enough to be read"
+NO_FLAPPING = "avoids repeated firing while the value moves around the threshold"
 
 
 #: Verdicts about the loader, and all that say why a training step, or the wait before it, takes long.
@@ -58,40 +52,25 @@ SLOWNESS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """One language of an alert; `{{ ... }}` is Prometheus's template language, `@name@` a threshold.
-
-    Attributes:
-        summary: half a line with the number; run, rank, GPU and node are appended from the alert's labels.
-        what: the number again, and what it means for the training.
-        fix: what to do, the likeliest first, as Ultralytics arguments; in the runbook, and in an annotation of its own
-            as long as the diagnosis has computed none (`Alert.fixed_by`).
-        meaning: runbook: what the rule compares and what it leaves out.
-        verify: runbook: how to see that it is so.
-        silence: runbook: when silence is right; the command is appended.
-    """
-
-    summary: str
-    what: str
-    fix: str
-    meaning: str
-    verify: str
-    silence: str
-
-
-@dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert.
+    """One alert. Its texts are English; the Chinese stands in `yoloscope_exporter/language/zh_cn/alerts.py`.
+
+    In a text `{{ ... }}` is Prometheus's template language and `@name@` a threshold.
 
     Attributes:
         name: as it is shown; also the section in docs/alerts.md.
         expr: PromQL within Prometheus 2.42, `@name@` for thresholds.
         labels: those of the result that say where: they end the summary, fill the dashboard and the silence.
         severity: CRITICAL is a page, WARNING a ticket, INFO is for the dashboards only.
-        hold: `for`, with its reason in `why_hold` (English, Chinese).
+        hold: `for`, with its reason in `why_hold`.
         dashboard: uid of the dashboard to look at.
-        en: English texts.
-        zh: Chinese texts.
+        summary: half a line with the number; run, rank, GPU and node are appended from the alert's labels.
+        what: the number again, and what it means for the training.
+        fix: what to do, the likeliest first, as Ultralytics arguments; in the runbook, and in an annotation of its own
+            as long as the diagnosis has computed none (`fixed_by`).
+        meaning: runbook: what the rule compares and what it leaves out.
+        verify: runbook: how to see that it is so.
+        silence: runbook: when silence is right; the command is appended.
         keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
         fixed_by: verdicts of the diagnosis whose fix is that of the alert, and is told instead of the text's while they
             hold: of the run, or of all runs on the node for an alert that knows no run.
@@ -106,17 +85,25 @@ class Alert:
     labels: tuple[str, ...]
     severity: str
     hold: str
-    why_hold: tuple[str, str]
+    why_hold: str
     dashboard: str
-    en: Text
-    zh: Text
+    summary: str
+    what: str
+    fix: str
+    meaning: str
+    verify: str
+    silence: str
     keep: str = ""
-    why_keep: tuple[str, str] = ("", "")
+    why_keep: str = ""
     fixed_by: tuple[str, ...] = ()
     caused: bool = False
     located: bool = False
     named: bool = False
     every: str = ""
+
+
+#: What people read of an alert.
+TEXTS: Final = ("summary", "what", "fix", "meaning", "verify", "silence", "why_hold", "why_keep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +112,6 @@ class Category:
 
     name: str
     title: str
-    title_zh: str
     alerts: tuple[Alert, ...]
 
 

@@ -119,6 +119,8 @@ STANDSTILL: Final = _record(
 )
 DATA_WAIT: Final = _measured("rank", "data_wait:ratio_rate5m", training.DATA_WAIT, "5m", labels.RANK)
 OWN: Final = _measured("rank", "own_batch:seconds_rate5m", ranks.OWN, "5m", labels.RANK)
+EXPOSED: Final = _measured("rank", "exposed_batch:seconds_rate5m", training.EXPOSED_SECONDS, "5m", labels.RANK)
+PAUSED: Final = _measured("rank", "paused_batch:seconds_rate5m", ranks.PAUSED, "5m", labels.RANK)
 LAG: Final = _record(
     "rank:yoloscope_lag:ratio_rate5m", str(render(ranks.lag(last(OWN)), ALL)), ranks.LAG.help, of=("run", "rank")
 )
@@ -163,7 +165,7 @@ EXPORTERS: Final = _record(
 
 #: Those that alerts read, by the interval at which they are evaluated, empty for the server's.
 RECORDS: Final = {
-    "": (SUPERSEDED, TRAINING, GPU_BUSY, STANDSTILL, DATA_WAIT, OWN, LAG),
+    "": (SUPERSEDED, TRAINING, GPU_BUSY, STANDSTILL, DATA_WAIT, OWN, EXPOSED, PAUSED, LAG),
     SLOW: (GPU_LEVEL, GPU_GROWTH, GPU_GROWTH_1H, GPU_GROWTH_4H, NODE_GPUS, EXPORTERS),
     DAILY: (THROUGHPUT, THROUGHPUT_LEVEL),
 }

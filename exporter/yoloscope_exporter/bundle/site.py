@@ -77,7 +77,7 @@ def files(shipped: Mapping[str, str], site: Site, version: str, archive: str) ->
     made["compose/Dockerfile"] = _swap(made["compose/Dockerfile"], _ARCHIVE, archive)
     made["prometheus/scrape-job.yml"] = _scrape_job(made["prometheus/prometheus.yml"], site)
     told = {path: text if path.endswith(".json") else _renamed(text) for path, text in made.items()}
-    told["README.md"] = readme.text(site.language, job=site.job, version=version)
+    told["README.md"] = readme.readme(site.language, job=site.job, version=version)
     return dict(sorted(told.items()))
 
 
@@ -149,7 +149,7 @@ def _scrape_job(prometheus: str, site: Site) -> str:
     pace = {"scrape_interval": seconds(site.scrape_interval), "scrape_timeout": _timeout(site)}
     name = {"job_name": job.pop("job_name")}
     content = [{**name, **pace, **job, "static_configs": [{"targets": list(site.targets)}]}]
-    return readme.SCRAPE_JOB[site.language] + yaml.safe_dump(content, sort_keys=False)
+    return readme.scrape_job(site.language) + yaml.safe_dump(content, sort_keys=False)
 
 
 def _targets(text: str, site: Site) -> str:

@@ -15,7 +15,7 @@ from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
 from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import joined, text, units
+from yoloscope_exporter.language import BETWEEN, joined, text, units
 from yoloscope_exporter.measures.gpu import XIDS_OF_HARDWARE, XIDS_OF_KERNELS, XIDS_OF_PROCESS
 from yoloscope_exporter.measures.thresholds import MORE
 
@@ -156,7 +156,7 @@ CAUSES = (
             _says(r"GPU is lost|fallen off the bus|uncorrectable (ECC|NVLink)"),
             _gpu_gone,
         ),
-        "dmesg | grep -i xid; nvidia-smi -q -d ECC; drain the node, reset the GPU, resume=True elsewhere",
+        "dmesg | grep -i xid; nvidia-smi -q -d ECC; drain the node, reset the GPU; resume=True elsewhere",
         "`CUDA error: uncorrectable ECC error`, `GPU is lost`; of a kill or of any CUDA error: the rank's "
         "GPU does not answer (`gpu_up` 0), or Xid 48, 62, 64, 74, 79, 94, 95, 119 or 120 of it",
     ),
@@ -517,4 +517,14 @@ def how(s: Signals) -> str:
 def fix(s: Signals, otherwise: Advice) -> Advice:
     """What to do about it; `otherwise` where the cause is not known."""
     cause = cause_of(s)
-    return Advice(cause.fix(s), note=cause.remedy) if cause else otherwise
+    return Advice(cause.fix(s), note=_possible(cause.remedy, s)) if cause else otherwise
+
+
+def resumable(s: Signals) -> bool:
+    """Whether a restart could continue; so too where that is not known."""
+    return s.get(Signals.resumable, 1.0) > 0
+
+
+def _possible(remedy: str, s: Signals) -> str:
+    """Without the clause that continues from a checkpoint, where there is none."""
+    return remedy if resumable(s) else joined(one for one in remedy.split(BETWEEN) if "resume=True" not in one)

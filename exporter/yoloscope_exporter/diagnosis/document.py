@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import engine, rules, signals, time_range
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
-from yoloscope_exporter.language import CHINESE, ENGLISH, Text, joined, say, speaking, text
+from yoloscope_exporter.language import CHINESE, ENGLISH, Text, joined, say, say_page, speaking, text
+from yoloscope_exporter.language.zh_cn import documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[3] / "docs"
 
-_ENGLISH = f"""# The diagnosis
+HEAD = """\
+# The diagnosis
 
 Generated from `exporter/yoloscope_exporter/diagnosis/rules` by `make generate`; do not edit.
 
-Signals are computed over a sliding window ({engine.WINDOW:.0f} s; longer where steps are slow;
-{engine.HISTORY / 60:.0f} minutes for what grows). A rule turns them into a verdict. A rule whose signals are missing
+Signals are computed over a sliding window ({window:.0f} s; longer where steps are slow;
+{minutes:.0f} minutes for what grows). A rule turns them into a verdict. A rule whose signals are missing
 abstains: `yoloscope diagnose --verbose` lists those, with what is missing. A verdict begins when its condition has held
 for a sixth of the window and ends when it has not for a third; an event counts at once.
 
 Training phases decide; GPU series only support, so a machine without a GPU gets its verdict too. Over a recording or a
-Prometheus' time range a verdict is reported if it held for {time_range.LEAST_SHARE:.0%} of the training time, an event
+Prometheus' time range a verdict is reported if it held for {least:.0%} of the training time, an event
 always.
 
 Where training waits for data, one cause is named, in this order, because each would hide the next: the cgroup's quota,
@@ -44,42 +46,17 @@ A verdict that ended says when, and whether the run has been healthy since. No v
 
 Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscope serve --diagnosis.thresholds FILE` and
 `yoloscope diagnose --thresholds FILE`.
-
 """
-
-_CHINESE = f"""# 诊断
-
-由 `make generate` 根据 `exporter/yoloscope_exporter/diagnosis/rules` 生成，请勿手工编辑。
-
-信号在滑动窗口内计算（{engine.WINDOW:.0f} 秒；训练步慢时更长；关于增长的信号为 {engine.HISTORY / 60:.0f} 分钟）。规则由信号
-得出诊断结论。缺少所需信号时不给出该结论：`yoloscope diagnose --verbose` 列出这些结论及其缺少的信号。条件成立达窗口的六分之一
-时结论开始，不成立达三分之一时结束；事件立即计入。
-
-以训练各阶段为准，GPU 指标只作辅助，因此没有 GPU 的机器也能得到结论。对录制文件或 Prometheus 的时间范围，成立时间达训练时间
-{time_range.LEAST_SHARE:.0%} 的结论才会给出，事件总会给出。
-
-训练等待数据时只给出一个原因，按以下顺序判断，因为前一个会掩盖后一个：cgroup 的限额、完全没有 worker、一个慢的 worker、可用的
-CPU 少、CPU 被其他进程使用、线程多于 CPU、存储、worker 等待的其他东西、Ultralytics 没有启动的 worker、worker 太少、CPU 不够。
-没有对回调计时的 hooks 所写的记录文件，把回调算作等待数据：这时该占比是上限；如果期间有就绪的 batch，则不给出原因。
-
-已结束的结论会注明结束时间，以及任务此后是否健康。没有结论不等于健康：只有 `compute_bound` 表示健康，`yoloscope diagnose`
-也只在这时以 0 退出。
-
-每个阈值都可以修改：在 YAML 文件中写 `input_share: 0.15`，用于 `yoloscope serve --diagnosis.thresholds FILE` 和
-`yoloscope diagnose --thresholds FILE`。
-
-"""  # noqa: RUF001, E501 - Chinese punctuation, and characters two cells wide
-_HEADS = {ENGLISH: _ENGLISH, CHINESE: _CHINESE}
 #: The file of each language.
 NAMES = {ENGLISH: "diagnosis.md", CHINESE: "diagnosis.zh-CN.md"}
 
 
 def document(language: str = ENGLISH) -> str:
     """The text of the language's document."""
-    with speaking(language):
+    with speaking(language, documents.TEXTS):
+        head = say_page(HEAD, window=engine.WINDOW, minutes=engine.HISTORY / 60, least=time_range.LEAST_SHARE)
         trainings = [*_overview(rules.RULES), *_told_apart(rules.RULES), *_sections(rules.RULES)]
-        parts = [*trainings, *_of_predictions(), *_thresholds(), *_signals()]
-    return _HEADS[language] + "\n".join(parts) + "\n"
+        return "\n".join([head, *trainings, *_of_predictions(), *_thresholds(), *_signals()]) + "\n"
 
 
 def _row(*heads: str) -> str:

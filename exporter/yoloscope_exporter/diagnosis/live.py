@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import rules, signals, slow_files
+from yoloscope_exporter.diagnosis import prediction_totals, rules, signals, slow_files
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -30,10 +30,11 @@ from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
+from yoloscope_exporter.diagnosis.time_range import by_all
 from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_gpu_seconds, wasted_joules
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.language import CHINESE, finished, translated
-from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.measures.series import Store, Window, period
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
+#: Moments of the last samples, which tell how far apart they usually are.
+RECENT = 10
 #: Seconds for which the history of a run is kept that is told no more: its collector may be down for a while.
 GONE_SECONDS = 300.0
 #: What is lost to a cause, in seconds and in joules.
@@ -98,7 +101,7 @@ class Live:
     _hysteresis: Hysteresis = field(init=False)
     _judged: float = 0.0
     _thinned: float = 0.0
-    _period: float = 1.0
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
     _history: History = field(default_factory=History)
@@ -136,8 +139,7 @@ class Live:
         return any((told.run, told.rank) in gone and told.state in ALIVE for told in self.diagnoses)
 
     def _take(self, now: float, samples: list[catalog.Sample]) -> None:
-        if self.short.last > 0:
-            self._period += 0.2 * (now - self.short.last - self._period)
+        self._times.append(now)
         self.short.add(now, samples)
         if now - self._thinned >= self.history * THIN_SHARE:
             self.long.add(now, samples)
@@ -156,13 +158,15 @@ class Live:
     def _forget(self) -> None:
         self.short, self.long = Store(), Store()
         self._judged = self._thinned = 0.0
+        self._times.clear()
         self._hysteresis.memory.clear()
         self._said.clear()
 
     def _judge(self, now: float) -> None:
         self.short.trim(now - self.window)
-        since = Window(self.short, max(self._judged, now - self.window), now, self._period)
-        short = Window(self.short, now - self.window, now, self._period)
+        usual = period(self._times)  # which one pause, of a clock that was set or a machine that slept, makes no longer
+        since = Window(self.short, max(self._judged, now - self.window), now, usual)
+        short = Window(self.short, now - self.window, now, usual)
         long = Window(self.long, now - self.history, now, self.history * THIN_SHARE)
         everybody = signals.gather([(short, long)], self.faults)
         self._hysteresis.keep((s.run, s.rank) for s in everybody)
@@ -180,11 +184,25 @@ class Live:
         for diagnosis in told:
             self._whole.note(diagnosis, since)
         self._whole.keep({(diagnosis.run, diagnosis.rank) for diagnosis in told})
+        self._sum_up(Window(self.short, self.short.first, now, usual))
         files = ((one, slow_files.of([short], one.run, one.rank) if one.run else ()) for one in told)
         self.diagnoses = tuple(self._whole.applied(replace(one, slow_files=slowest)) for one, slowest in files)
         self._say(now)
         self._charge(since, [*everybody, alone])
         self._judged = now
+
+    def _sum_up(self, seen: Window) -> None:
+        """Judge runs by all of them that were over before a window was full, as the diagnosis of a range does."""
+        wanted = self._whole.unjudged()
+        if not wanted:
+            return
+        begun = seen.current(catalog.TRAIN_START_TIMESTAMP_SECONDS)
+        whole = {key for key in wanted if begun.get(key, 0.0) >= seen.start - seen.period}
+        predictions = [one for run, _ in wanted if (one := prediction_totals.totals(seen.store, run))]
+        found = by_all([seen], whole, self.limits, self.faults)
+        found |= prediction_totals.verdicts(predictions, self.limits, self.faults)
+        for key in wanted:
+            self._whole.sum_up(key, found.get(key, ()))
 
     def _tell(self, s: Signals, now: float) -> Diagnosis:
         key = (s.run, s.rank)

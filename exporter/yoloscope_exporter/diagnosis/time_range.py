@@ -28,6 +28,7 @@ from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.rules import lifecycle
+from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.view import sampled
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.language import text, units
@@ -37,9 +38,8 @@ from yoloscope_exporter.measures.series import Store, Window, period
 from yoloscope_exporter.measures.training import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from yoloscope_exporter.diagnosis.signals import Signals
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: A node's store, and the distance of its own samples: nodes are not sampled at the same moments.
@@ -197,6 +197,13 @@ def counts(name: str, share: float) -> bool:
     return rules.BY_NAME[name].event or share >= (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE)
 
 
+def known_enough(found: list[Verdict]) -> list[Verdict]:
+    """The same without `insufficient_data` where enough was known for a warning."""
+    if not any(rules.BY_NAME[verdict.name].severity in (rules.WARNING, rules.CRITICAL) for verdict in found):
+        return found
+    return [verdict for verdict in found if verdict.name != "insufficient_data"]
+
+
 def _summary(
     history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults, step: float
 ) -> Diagnosis:
@@ -213,8 +220,7 @@ def _summary(
         found.append(
             replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=held)
         )
-    if any(rules.BY_NAME[verdict.name].severity in (rules.WARNING, rules.CRITICAL) for verdict in found):
-        found = [verdict for verdict in found if verdict.name != "insufficient_data"]  # enough was known for that
+    found = known_enough(found)
     whole = [Window(store, store.first, store.last, own) for store, own in nodes]
     if len(found) > 1:  # a short run is mostly beginning, and yet enough may be known of it as a whole
         found = [
@@ -225,8 +231,8 @@ def _summary(
         ]
     found = [replace(verdict, after=_after(history, verdict, step)) for verdict in found]
     last = history.last
-    if last.predicts and history.lived and not found:
-        found = _of_totals(last, nodes, limits, faults)
+    if history.lived and not found:
+        found = _of_totals(last, nodes, limits, faults) if last.predicts else _of_all(last, whole, limits, faults)
     judged = {name for name in history.abstained if name in history.spans}
     abstained = {
         name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
@@ -248,6 +254,24 @@ def _speed(last: Signals, nodes: Sequence[Window]) -> float | None:
         if speed is not None:
             return speed
     return None
+
+
+def _of_all(last: Signals, whole: Sequence[Window], limits: Thresholds, faults: Faults) -> list[Verdict]:
+    """Verdicts on a training that no window could judge, on all of it."""
+    return list(by_all(whole, {(last.run, last.rank)}, limits, faults).get((last.run, last.rank), ()))
+
+
+def by_all(
+    windows: Sequence[Window], wanted: Collection[Key], limits: Thresholds, faults: Faults
+) -> dict[Key, tuple[Verdict, ...]]:
+    """Verdicts on trainings as a whole, events left out: of those wanted of whose steps enough is known."""
+    found = {}
+    for s in signals.gather([(window, window) for window in windows], faults):
+        if (s.run, s.rank) in wanted and s.has(Signals.data_wait_share):
+            asked = replace(s, state="train")
+            met = [rules.BY_NAME[name] for name, holds in judge(asked, limits, faults).items() if holds]
+            found[s.run, s.rank] = tuple(describe(one, asked, limits, faults) for one in met if not one.event)
+    return found
 
 
 def _of_totals(last: Signals, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> list[Verdict]:

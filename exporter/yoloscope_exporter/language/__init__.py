@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import reduce
 from string import Formatter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -29,10 +30,14 @@ LANGUAGES: Final = (ENGLISH, CHINESE)
 #: By how the names of a language begin, whatever the region.
 LANGUAGE_OF: Final = {"en": ENGLISH, "zh": CHINESE}
 VARIABLE: Final = "YOLOSCOPE_LANGUAGE"
+#: What each language is called in itself.
+NAMES: Final = {ENGLISH: "English", CHINESE: "中文"}
 #: What stands between two clauses of a text; each may have its own translation.
 BETWEEN: Final = "; "
 
 _spoken: ContextVar[str] = ContextVar("language", default=ENGLISH)
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_also: ContextVar[Mapping[str, str]] = ContextVar("also", default=_NOTHING)
 
 
 class Text(str):
@@ -136,14 +141,23 @@ def spoken() -> str:
     return _spoken.get()
 
 
+def spoken_also() -> Mapping[str, str]:
+    """The translations beside those that every program has."""
+    return _also.get()
+
+
 @contextmanager
-def speaking(language: str) -> Iterator[None]:
-    """Speak another language meanwhile. A thread that is started speaks English until it says otherwise."""
-    token = _spoken.set(language)
+def speaking(language: str, also: Mapping[str, str] = _NOTHING) -> Iterator[None]:
+    """Speak another language meanwhile, `also` with the translations that only generated files need.
+
+    A thread that is started speaks English until it says otherwise.
+    """
+    spoken, more = _spoken.set(language), _also.set(also)
     try:
         yield
     finally:
-        _spoken.reset(token)
+        _also.reset(more)
+        _spoken.reset(spoken)
 
 
 def say(template: str, /, **values: object) -> str:
@@ -151,6 +165,16 @@ def say(template: str, /, **values: object) -> str:
     if _spoken.get() == ENGLISH:
         return filled(template, values) if values else template
     return translated(Text(template, values) if values else template, _spoken.get())
+
+
+def paragraphs(page: str) -> list[str]:
+    """Those of a page, each with a translation of its own."""
+    return page.strip().split("\n\n")
+
+
+def say_page(page: str, /, **values: object) -> str:
+    """A page of several paragraphs as it is said now. What has no translation, as code, is as it stands."""
+    return "\n\n".join(say(paragraph, **values) for paragraph in paragraphs(page)) + "\n"
 
 
 def translated(told: str, language: str) -> str:

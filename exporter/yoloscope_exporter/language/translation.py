@@ -7,7 +7,7 @@ from functools import cache
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.language import BETWEEN, Text, filled
+from yoloscope_exporter.language import BETWEEN, Text, filled, spoken_also
 from yoloscope_exporter.language.zh_cn import RECOGNISED, TEXTS
 
 if TYPE_CHECKING:
@@ -32,15 +32,19 @@ def translated(told: str) -> str:
 
 def is_known(told: str) -> bool:
     """Whether finished English needs no translation or has one."""
-    return bool(_ARGUMENTS.fullmatch(told)) or told in TEXTS or _found(told) is not None
+    return bool(_ARGUMENTS.fullmatch(told)) or _known(told) is not None or _found(told) is not None
+
+
+def _known(key: str) -> str | None:
+    return spoken_also().get(key) or TEXTS.get(key)
 
 
 def _plain(told: str) -> str:
     """The translation as a whole, else of its clauses if each has one."""
-    clauses = told.split(BETWEEN)
-    if told in TEXTS or any(clause not in TEXTS for clause in clauses):
-        return TEXTS.get(told, told)
-    return "\uff1b".join(TEXTS[clause] for clause in clauses)
+    if whole := _known(told):
+        return whole
+    clauses = [_known(clause) for clause in told.split(BETWEEN)]
+    return "\uff1b".join(filter(None, clauses)) if all(clauses) else told
 
 
 def _filled(told: Text) -> str:
@@ -63,7 +67,7 @@ def _value(value: object) -> object:
 
 def template_of(key: str) -> str:
     """The Chinese template for an English one: as a whole, else clause by clause, else with Chinese punctuation."""
-    if whole := TEXTS.get(key):
+    if whole := _known(key):
         return whole
     if BETWEEN in key:
         return "\uff1b".join(template_of(clause) for clause in key.split(BETWEEN))
@@ -101,18 +105,18 @@ def _names(template: str) -> Iterator[str]:
 
 def _recognised(told: str, depth: int = 0) -> str:
     """The translation of what is a text as a whole, else clause by clause."""
-    if told in TEXTS:
-        return TEXTS[told]
+    if whole := _known(told):
+        return whole
     return "\uff1b".join(_clause(clause, depth + 1) for clause in told.split(BETWEEN))
 
 
 def _clause(told: str, depth: int) -> str:
     name, colon, rest = told.partition(": ")
-    if told in TEXTS:
-        return TEXTS[told]
+    if whole := _known(told):
+        return whole
     if depth > MOST_NESTED:
         return told
-    if rest not in TEXTS and (found := _found(told)):
+    if not _known(rest) and (found := _found(told)):
         chinese, values = found
         return _PLACEHOLDER.sub(lambda place: _prose(values[_name(place[1])], depth), chinese)
     known = _recognised(rest, depth) if colon else rest

@@ -311,7 +311,7 @@ def _matcher(text: str) -> Callable[[str], bool]:
     return lambda value: value == text
 
 
-def period(times: list[float]) -> float:
+def period(times: Iterable[float]) -> float:
     """The usual distance between two moments in seconds: the median. 1 s where there are not two."""
     gaps = sorted(later - earlier for earlier, later in pairwise(times))
     return gaps[len(gaps) // 2] if gaps else 1.0

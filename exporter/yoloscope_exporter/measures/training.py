@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.catalog import Metric
 
 OUTSIDE: Final = "setup|validate|checkpoint"
+#: Phases of a training that are no part of its steps, in which ranks may wait for one that is in them.
+PAUSES: Final = ("validate", "checkpoint")
 COMPUTE: Final = "forward|backward|backward_local|optimizer"
 #: The phases of a training step, by name.
 STEP_PHASES: Final = tuple(p for p in catalog.PHASES if p not in {*OUTSIDE.split("|"), "loader_start"})

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_exporter.language import CHINESE, ENGLISH, LANGUAGES, say, speaking, spoken, text
 from yoloscope_exporter.notify.alerts import FIRING
 
 if TYPE_CHECKING:
@@ -19,36 +20,10 @@ MOST_SECTIONS = 10
 GOOD, NOTE, WARNING, FAILURE = "success", "info", "warning", "failure"
 _KINDS = {"critical": FAILURE, "warning": WARNING}
 
-_WORDS = {
-    "en": {
-        "firing": "FIRING",
-        "resolved": "RESOLVED",
-        "fix": "Fix",
-        "verdict": "Verdict",
-        "owner": "Owner",
-        "dashboard": "Dashboard",
-        "runbook": "Runbook",
-        "more": "... and {} more",
-        "late": "Delayed by {} min: the service did not answer.",
-        "colon": ": ",
-        "test": "yoloscope: test message",
-        "test_text": "Alerts of yoloscope arrive here.",
-    },
-    "zh-CN": {
-        "firing": "告警",
-        "resolved": "已恢复",
-        "fix": "修改方法",
-        "verdict": "诊断结论",
-        "owner": "归属",
-        "dashboard": "仪表盘",
-        "runbook": "处理手册",
-        "more": "……另有 {} 条",
-        "late": "延迟 {} 分钟：通知服务没有应答。",
-        "colon": "：",
-        "test": "yoloscope：测试消息",
-        "test_text": "yoloscope 的告警会发送到这里。",
-    },
-}
+_STATES = {"firing": text("FIRING"), "resolved": text("RESOLVED")}
+#: Annotations that are told by name, and links.
+_NAMES = {"owner": text("Owner"), "verdict": text("Verdict"), "fix": text("Fix")}
+_LINKS = {"dashboard": text("Dashboard"), "runbook": text("Runbook")}
 
 
 @dataclass(frozen=True)
@@ -74,7 +49,7 @@ class Message:
     sections: tuple[Section, ...]
     kind: str
     time: float
-    language: str = "en"
+    language: str = ENGLISH
     omitted: int = 0
     """Alerts or runs that are not among the sections."""
 
@@ -95,7 +70,7 @@ def from_json(document: Mapping[str, Any]) -> Message:
         Section(str(heading), tuple(map(str, lines)), tuple((str(name), str(url)) for name, url in links))
         for heading, lines, links in document["sections"]
     )
-    if document["language"] not in _WORDS:
+    if document["language"] not in LANGUAGES:
         raise ValueError(f"there are no words in {document['language']!r}")
     return Message(**{**document, "sections": sections, "time": float(document["time"])})
 
@@ -108,9 +83,10 @@ def of_group(group: Group, language: str, now: float) -> Message:
     order = sorted(group.alerts, key=lambda one: (one.status != FIRING, -_rank(one)))
     firing = [one for one in order if one.status == FIRING]
     count = f" {len(firing)}" if len(firing) > 1 else ""
-    title = f"[{_state(order[0], language)}{count}] {_summary(order[0], language)}"
     kind = _KINDS.get(firing[0].labels.get("severity", ""), NOTE) if firing else GOOD
-    sections = [_section(one, language) for one in order[:MOST_SECTIONS]]
+    with speaking(language):
+        title = f"[{_state(order[0])}{count}] {_summary(order[0])}"
+        sections = [_section(one) for one in order[:MOST_SECTIONS]]
     omitted = len(order) - len(sections) + max(group.truncated, 0)
     if len(sections) == 1:  # the title says it
         sections = [replace(sections[0], heading="")]
@@ -119,36 +95,37 @@ def of_group(group: Group, language: str, now: float) -> Message:
 
 def test_message(language: str, now: float) -> Message:
     """What `--check` sends."""
-    words = _WORDS[language]
-    return Message(words["test"], (Section(words["test_text"]),), NOTE, now, language)
+    with speaking(language):
+        section = Section(say("Alerts of yoloscope arrive here."))
+        return Message(say("yoloscope: test message"), (section,), NOTE, now, language)
 
 
 def _rank(alert: Alert) -> int:
     return {"critical": 2, "warning": 1}.get(alert.labels.get("severity", ""), 0)
 
 
-def _state(alert: Alert, language: str) -> str:
+def _state(alert: Alert) -> str:
     """The severity of what fires, where there is one."""
     severity = alert.labels.get("severity", "")
-    return severity if alert.status == FIRING and severity else _WORDS[language][alert.status]
+    return severity if alert.status == FIRING and severity else say(_STATES[alert.status])
 
 
-def _section(alert: Alert, language: str) -> Section:
-    words = _WORDS[language]
-    heading = one_line(f"[{_state(alert, language)}] {_summary(alert, language)}")
+def _section(alert: Alert) -> Section:
+    heading = one_line(f"[{_state(alert)}] {_summary(alert)}")
     if alert.status != FIRING:
-        return Section(heading, (), _links(alert, language))
-    named = ((words[name], _annotation(alert, name, language)) for name in ("owner", "verdict", "fix"))
-    lines = [
-        _annotation(alert, "description", language),
-        *(f"{name}{words['colon']}{text}" for name, text in named if text),
-    ]
-    return Section(heading, tuple(filter(None, lines)), _links(alert, language))
+        return Section(heading, (), _links(alert))
+    named = ((name, _annotation(alert, key)) for key, name in _NAMES.items())
+    lines = [_annotation(alert, "description"), *(_named(say(name), told) for name, told in named if told)]
+    return Section(heading, tuple(filter(None, lines)), _links(alert))
 
 
-def _summary(alert: Alert, language: str) -> str:
+def _named(name: str, told: str) -> str:
+    return say("{name}: {text}", name=name, text=told)
+
+
+def _summary(alert: Alert) -> str:
     """The summary; for an alert of somebody else that has none, its name and labels."""
-    known = _annotation(alert, "summary", language)
+    known = _annotation(alert, "summary")
     if known:
         return known
     where = ", ".join(
@@ -157,18 +134,18 @@ def _summary(alert: Alert, language: str) -> str:
     return f"{alert.labels.get('alertname', 'alert')} ({where})" if where else alert.labels.get("alertname", "alert")
 
 
-def _annotation(alert: Alert, name: str, language: str) -> str:
+def _annotation(alert: Alert, name: str) -> str:
     """In the language, or in English."""
-    chosen = alert.annotations.get(f"{name}_zh", "") if language == "zh-CN" else ""
+    chosen = alert.annotations.get(f"{name}_zh", "") if spoken() == CHINESE else ""
     return _clean(chosen or alert.annotations.get(name, ""))
 
 
-def _links(alert: Alert, language: str) -> tuple[tuple[str, str], ...]:
-    urls = {name: alert.annotations.get(f"{name}_url", "").replace(" ", "%20") for name in ("dashboard", "runbook")}
-    if language == "zh-CN":
+def _links(alert: Alert) -> tuple[tuple[str, str], ...]:
+    urls = {name: alert.annotations.get(f"{name}_url", "").replace(" ", "%20") for name in _LINKS}
+    if spoken() == CHINESE:
         urls["runbook"] = urls["runbook"].replace("/alerts.md#", "/alerts.zh-CN.md#")
         urls["dashboard"] = re.sub(r"/d/yoloscope-[\w-]+", r"\g<0>-zh", urls["dashboard"])  # its twin
-    return tuple((_WORDS[language][name], url) for name, url in urls.items() if url.startswith(("http://", "https://")))
+    return tuple((say(_LINKS[name]), url) for name, url in urls.items() if url.startswith(("http://", "https://")))
 
 
 def _clean(text: str) -> str:
@@ -190,36 +167,43 @@ def fitted(message: Message, limit: int, now: float, *, markdown: bool) -> str:
 
     Links are `[name](address)` in Markdown, `name: address` in plain text.
     """
-    words = _WORDS[message.language]
-    minutes = round((now - message.time) / 60)
-    note = words["late"].format(minutes) if minutes >= 2 else ""  # noqa: PLR2004 - a retry or two is no delay
-    ending = words["more"].format(10**4)
-    room = limit - _size(f"\n\n{ending}\n\n{note}")
+    with speaking(message.language):
+        return _fitted(message, limit, round((now - message.time) / 60), markdown=markdown)
+
+
+def _fitted(message: Message, limit: int, minutes: int, *, markdown: bool) -> str:
+    late = say("Delayed by {minutes} min: the service did not answer.", minutes=minutes)
+    note = late if minutes >= 2 else ""  # noqa: PLR2004 - a retry or two is no delay
+    room = limit - _size(f"\n\n{_more(10**4)}\n\n{note}")
     parts: list[str] = []
     for section in message.sections:
         left = room - _size("\n\n".join([*parts, ""]))
-        text = _shortened(section, left, words["colon"], markdown=markdown)
-        if not text:
+        shown = _shortened(section, left, markdown=markdown)
+        if not shown:
             break
-        parts.append(text)
+        parts.append(shown)
     omitted = message.omitted + len(message.sections) - len(parts)
-    parts += [words["more"].format(omitted)] if omitted and parts else []
+    parts += [_more(omitted)] if omitted and parts else []
     parts += [note] if note and parts else []
     if not parts:  # a service for a few words
         return cut(message.title, limit)
     return "\n\n".join(parts)
 
 
-def _shortened(section: Section, room: int, colon: str, *, markdown: bool) -> str:
+def _more(number: int) -> str:
+    return say("... and {number} more", number=number)
+
+
+def _shortened(section: Section, room: int, *, markdown: bool) -> str:
     """As much of the section as fits into `room` bytes, its heading at least; empty if not even that does."""
     heading = f"**{section.heading}**" if markdown and section.heading else section.heading
-    links = [f"[{name}]({url})" if markdown else f"{name}{colon}{url}" for name, url in section.links]
+    links = [f"[{name}]({url})" if markdown else _named(name, url) for name, url in section.links]
     foot = [(" · " if markdown else "\n").join(links)] if links else []
     space = "\n\n" if markdown else "\n"
     for first in range(len(section.lines) + 1):
-        text = space.join(filter(None, [heading, *section.lines[first:], *foot]))
-        if text and _size(text) <= room:
-            return text
+        shown = space.join(filter(None, [heading, *section.lines[first:], *foot]))
+        if shown and _size(shown) <= room:
+            return shown
     return heading if _size(heading) <= room else ""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yoloscope_exporter import __version__, charts
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RANKS, OF_RUN
-from yoloscope_exporter.language import CHINESE, ENGLISH, say, speaking, text
+from yoloscope_exporter.language import ENGLISH, NAMES, say, speaking, text
 from yoloscope_exporter.measures.training import STEP_PHASES
 from yoloscope_exporter.web import assets
 from yoloscope_exporter.web.answers import PREFIX
@@ -27,8 +27,6 @@ POLICY: Final = (
 )
 
 
-#: What each language is called in itself.
-NAMES: Final = {ENGLISH: "English", CHINESE: "中文"}
 #: Time ranges of a Prometheus to choose from, in seconds.
 RANGES: Final = (
     (900, text("15 min")),

@@ -358,6 +358,24 @@ def ranks_differ_a_little(w: World) -> None:
         w.train(*parts, rank=str(rank), ranks=4, gpu=str(rank), start=start, epoch_minutes=25)
 
 
+def one_rank_is_late_between_steps(w: World) -> None:
+    """A fifth slower, but the others wait for most of that after their steps: a minute of each ten, as for an epoch."""
+    w.host(gpus=4)
+    for rank in range(4):
+        steps = [Part(9, exposed=0.073), Part(1, busy=0, batches=False)]
+        parts = [Part(10, slow=1.2)] * 9 if rank == 3 else steps * 9
+        w.train(*parts, rank=str(rank), ranks=4, gpu=str(rank))
+
+
+def rank_0_is_late_and_validates_alone(w: World) -> None:
+    """Older Ultralytics: for its validation, half a minute of each five, the others wait in their next step."""
+    w.host(gpus=4)
+    for rank in range(4):
+        aside = Part(0.5, busy=0, batches=False) if rank else Part(0.5, "validate", busy=0.5)
+        steps = Part(4.5, exposed=0.163) if rank else Part(4.5, slow=1.2)
+        w.train(*[steps, aside] * 18, rank=str(rank), ranks=4, gpu=str(rank), epoch_minutes=5)
+
+
 def ranks_not_split(w: World) -> None:
     """Hooks that cannot split the backward pass: one rank waits for data for some minutes, the others inside it."""
     w.host(gpus=4)
@@ -521,6 +539,8 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     callbacks_after_epochs,
     two_clusters,
     ranks_differ_a_little,
+    one_rank_is_late_between_steps,
+    rank_0_is_late_and_validates_alone,
     ranks_not_split,
     trains_a_fifth_of_the_time,
     the_first_minutes_are_easy,

@@ -168,7 +168,7 @@ def test_the_end_of_a_real_training(service: Service, tmp_path: Path) -> None:
     """A real training, found among the records by the hooks' own fact: how far it came, and how fast."""
     told = {"YOLOSCOPE_NOTIFY": service.url, "XDG_STATE_HOME": str(tmp_path)}
     data = training.make_dataset(tmp_path / "data")
-    done = training.train(data, tmp_path / "runs", epochs=2, hooks="run", environ=told)
+    done = training.train(data, tmp_path / "runs", model=training.TINY, epochs=2, hooks="run", environ=told)
     assert done.code == 0, done.output
     (got,) = service.got
     assert re.match(r"\S*test\S* finished after \d", got["title"])

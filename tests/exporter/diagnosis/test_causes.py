@@ -206,6 +206,18 @@ def test_the_remedy_and_the_arguments_say_the_same() -> None:
     assert str(advise(ended("killed"))) == "resume=True; continue from the last checkpoint"
 
 
+@pytest.mark.parametrize("state", ["killed", "failed"])
+@pytest.mark.parametrize(
+    "names", [{}, {"end_signal": "SIGTERM", "end_pod": "p"}, {"end_exception": "KeyboardInterrupt"}]
+)
+def test_nothing_is_resumed_where_no_epoch_has_ended(state: str, names: dict[str, str]) -> None:
+    """Ultralytics ends with an error where there is no checkpoint."""
+    advise = rules.BY_NAME[state].fix
+    assert "resume=True" not in str(advise(ended(state, {"resumable": 0.0}, **names)))
+    assert str(advise(ended(state, {"resumable": 0.0}, **names)))
+    assert "resume=True" not in str(advise(ended(state, {"resumable": 0.0, "gpu_gone": 1.0}, **names)))
+
+
 def test_a_less_particular_cause_takes_no_ones_place() -> None:
     """What told more has left the windows; what tells more comes later."""
     evicted = ended("killed", {"node_memory_left_bytes": 2e8}, end_signal="SIGTERM", end_pod="train-0")

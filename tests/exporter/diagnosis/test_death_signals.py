@@ -94,7 +94,7 @@ def test_a_cause_once_told_stays() -> None:
 def test_what_to_do_changes_with_the_cause() -> None:
     """Who reads of a lost GPU is not told to go on from the last checkpoint."""
     live, said = Live(), []
-    for time, samples in cycles(gpus("0", "79", at=10.0)):
+    for time, samples in cycles(gpus("0", "79", at=10.0), replace(KILLED, before=3)):
         told = live.feed(time, samples)
         said += [
             (cause.labels[3].partition(":")[0], fix.labels[3])

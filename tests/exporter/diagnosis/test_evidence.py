@@ -172,6 +172,22 @@ def test_what_takes_most_of_a_validation_is_what_the_advice_is_about() -> None:
     assert "takes most" not in told(slow)["validation_bound"].fix
 
 
+def test_without_workers_there_is_none_whose_record_is_missing() -> None:
+    """On a full CPU it takes two readings of the process to know what its wait is."""
+    early = {name: value for name, value in WAITING.items() if name != "prep_cpu_ratio"}
+    found = told(early | {"workers": 0.0, "free_cores": 0.1}, device="cpu")
+    assert "the training process prepares its batches itself" in found["insufficient_data"].evidence
+    assert "leave no record" in told(early)["insufficient_data"].evidence
+
+
+@pytest.mark.parametrize(("calls", "said"), [(1.0, "per batch"), (0.01, "per epoch")])
+def test_a_callback_is_told_by_when_it_is_called(calls: float, said: str) -> None:
+    """In short epochs one of each end takes its share of every part of the window as well."""
+    often = {"callbacks_share": 0.2, "callbacks_of_run": 0.25, "callback_seconds": 0.05, "epoch_callback_seconds": 5.0}
+    found = told(HEALTHY | often | {"process_epoch": 6.0, "callback_calls": calls})
+    assert said in found["callback_bound"].evidence
+
+
 def test_neighbours_that_are_known_are_named() -> None:
     """Other runs by name, with their CPUs."""
     found = told(QUEUEING | {"others_cores": 28.0, "free_cores": 0.1}, {"neighbours": "train/b 20.1"})

@@ -318,6 +318,31 @@ def test_the_energy_of_a_run_is_what_was_counted_for_it() -> None:
     assert energy([replace(one, joules={}) for one in watching.diagnoses]) is None
 
 
+@pytest.mark.parametrize("every", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("prep", "told"), [(0.5, "loader_workers"), (0.01, "compute_bound")])
+def test_a_run_that_was_over_at_once_is_judged_by_all_of_it(prep: float, told: str, every: float) -> None:
+    """Twenty batches: before a verdict has held for long enough the training has ended."""
+    watching, _ = live(Plan(epochs=1, batches=20, workers=1, prep=prep, setup=1.0, first_wait=0.01), every)
+    assert [verdict.name for verdict in watching.diagnoses[0].whole_run] == [told]
+
+
+def test_a_run_of_which_only_the_end_was_seen_is_not_judged_by_it() -> None:
+    """An exporter that was started late knows nothing of what came before."""
+    watching = Live()
+    for time, samples in list(moments(replace(STARVED, batches=60), 1.0))[-24:]:
+        watching.feed(time, samples)
+    assert watching.diagnoses[0].whole_run == ()
+
+
+def test_a_machine_that_slept_for_an_hour_has_not_stood_still() -> None:
+    """No sample and no batch in that time: the pause is not what usually lies between two samples."""
+    watching, told = Live(), set()
+    for time, samples in moments(replace(STARVED, end="running"), 5.0):
+        watching.feed(time + (3600.0 if time > START + 60 else 0.0), samples)
+        told |= {verdict.name for one in watching.diagnoses for verdict in one.verdicts}
+    assert "stalled" not in told
+
+
 def test_another_run_under_the_same_name_begins_anew() -> None:
     """Nothing of the one before is told of it."""
     watching, last = Live(), 0.0

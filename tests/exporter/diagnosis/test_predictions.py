@@ -292,6 +292,16 @@ def test_a_running_exporter_publishes_them() -> None:
     assert names(one) == {"source_bound"}
 
 
+def test_a_prediction_of_seconds_is_judged_when_it_has_ended() -> None:
+    """By a running exporter as from a recording: no window could do so before."""
+    live = Live()
+    for second in range(10):
+        state = "predict" if second < 6 else "finished"
+        live.feed(1000.0 + second, samples(float(min(second, 6)), {**BASE, "source": 0.1}, state=state))
+    (one,) = live.diagnoses
+    assert [verdict.name for verdict in one.whole_run] == ["source_bound"]
+
+
 def test_the_screen() -> None:
     """A prediction's part of `top`: its verdict, a line, and where the time of a batch goes."""
     store, told = predicted({"source": 0.016}, source="video")

@@ -16,6 +16,8 @@ from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.peers import with_peers
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.evaluate import evaluate
+from yoloscope_exporter.measures.ranks import WAITED_FOR
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
@@ -523,6 +525,35 @@ def test_a_straggler_is_waited_for_in_its_steps(late: float, waits: float, valid
         for rank, (one, after, share) in enumerate(zip(phases, (late, 0.0), (0.06, 0.07), strict=True))
     ]
     assert [rules.BY_NAME["straggler"].when(one, DEFAULTS) for one in with_peers(pair, Faults())] == [told, False]
+
+
+def test_the_verdict_and_the_alert_ask_how_long_a_rank_is_waited_for() -> None:
+    """The signal of the one is the measure of the other: of three ranks, one of which validates longer."""
+    phases: list[dict[str, float]] = [
+        {"forward": 0.3, "backward_local": 0.2, "backward_exposed": 0.02, "validate": 0.5},
+        {"forward": 0.2, "backward_local": 0.2, "backward_exposed": 0.7, "validate": 0.1},
+        {"forward": 0.2, "backward_local": 0.2, "backward_exposed": 0.6, "checkpoint": 0.2},
+    ]
+    stores = Store("node1:9911"), Store("node2:9911")
+    for time, batches in ((100.0, 0.0), (140.0, 80.0)):
+        for rank, own in enumerate(phases):
+            every = {"validate": 0.0, "checkpoint": 0.0, **own}
+            grown = [
+                Sample(c.TRAIN_PHASE_SECONDS_TOTAL, ("a", str(rank), one), batches * seconds)
+                for one, seconds in every.items()
+            ]
+            stores[rank % 2].add(time, [*grown, Sample(c.TRAIN_BATCHES_TOTAL, ("a", str(rank)), batches)])
+    windows = [Window(store, 100.0, 140.0, 40.0) for store in stores]
+    measured = {dict(labels)["rank"]: value for labels, value in evaluate(WAITED_FOR.formula, windows, "rank").items()}
+    told = with_peers(
+        [
+            Signals("a", str(rank), "train", local=own, numbers={"local_seconds": 1.0})
+            for rank, own in enumerate(phases)
+        ],
+        Faults(),
+    )
+    assert measured == pytest.approx({one.rank: one.waited_for_seconds for one in told})
+    assert measured["0"] == pytest.approx(0.65 - 0.02 - 0.35)
 
 
 def test_a_run_without_a_first_batch_is_told_as_slow_to_begin() -> None:

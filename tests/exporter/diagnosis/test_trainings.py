@@ -31,14 +31,11 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.train, pytest.mark.slow]
+#: What starves a training is judged by idle CPUs, and a quota limits nobody whom others leave less; a hang, a death, a
+#: leak, a slow rank are what they are beside others.
+alone = pytest.mark.alone
 
-#: A detector so small that its steps take what a test says, and no more on a machine that has other things to do.
-TINY = """
-nc: 2
-backbone: [[-1, 1, Conv, [8, 3, 4]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]], [-1, 1, Conv, [8, 3, 2]]]
-head: [[[1, 2, 3], 1, Detect, [nc]]]
-"""
 #: The training process: each line of a named pipe is a training, in the words of training.Options.
 OBEY = """
 import contextlib, sys, traceback
@@ -108,8 +105,6 @@ class Trainings:
             patch.setenv("YOLOSCOPE_DIR", self._records["YOLOSCOPE_DIR"])
             arguments = ["--web.listen-address=127.0.0.1:0", "--sample.interval=150ms", "--no-collector.disk"]
             self._exporter = stack.enter_context(running(config.resolve(serve, arguments)))
-        self._model = folder / "tiny.yaml"
-        self._model.write_text(TINY)
         self._orders = folder / "orders"
         os.mkfifo(self._orders)
         self._pipe = stack.enter_context(os.fdopen(os.open(self._orders, os.O_RDWR), "w"))
@@ -120,7 +115,7 @@ class Trainings:
     def begin(self, **options: Any) -> None:
         """Have the next training done by the process that waits for one; it is watched from here on."""
         if self.process is None or self.process.poll() is not None:
-            self.process = self._start(script=OBEY.format(orders=str(self._orders), model=str(self._model)))
+            self.process = self._start(script=OBEY.format(orders=str(self._orders), model=training.TINY))
         order = training.Options(str(self._data), str(self._folder), **self._named(options))
         self._pipe.write(json.dumps(asdict(order)) + "\n")
         self._pipe.flush()
@@ -211,12 +206,14 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+@alone
 def test_the_healthy_control_yields_nothing(trainings: Trainings) -> None:
     """Enough workers for what they have to do; long enough to be more than its beginning."""
     trainings.to_the_end(epochs=5, **UNHURRIED)
     assert set(trainings.findings()["0"]) <= {"cpu_contended"}  # where others use this machine's CPUs it is true
 
 
+@alone
 def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -> None:
     """The advice, applied as it stands, raises throughput, and the report shows it."""
     trainings.to_the_end(script=SLOW_STORAGE, workers=1, epochs=4)
@@ -232,6 +229,7 @@ def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -
     assert after.figures["throughput"].value > 1.5 * before.figures["throughput"].value
 
 
+@alone
 @pytest.mark.parametrize(
     ("options", "limits", "verdict"),
     [
@@ -260,6 +258,7 @@ def test_a_leak_and_a_loss_that_is_no_number(trainings: Trainings) -> None:
     assert set(trainings.findings()["0"]) - BUSY_MACHINE == {"host_memory_leak", "diverged", "failed"}
 
 
+@alone
 def test_a_quota_is_named(trainings: Trainings) -> None:
     """A cgroup of half a CPU, where this machine lets us make one."""
     group = Path("/sys/fs/cgroup/cpu") / f"yoloscope-test-{os.getpid()}"

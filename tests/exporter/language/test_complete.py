@@ -4,32 +4,51 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 from yoloscope_exporter import cli
-from yoloscope_exporter.language import BETWEEN, CHINESE, finished, translated
+from yoloscope_exporter.language import BETWEEN, CHINESE, finished, speaking, translated
 from yoloscope_exporter.language.translation import _fixed, _pattern, has_words, is_known, placeholders
-from yoloscope_exporter.language.zh_cn import FILES, TEXTS
+from yoloscope_exporter.language.zh_cn import FILES, TEXTS, alerts, documents
 
 from tests.exporter.language import texts
 
-WANTED = texts.wanted()
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: What programs say, and what only generated files say, by the file of the catalogue.
+SAID, WRITTEN = texts.said(), texts.written()
+BY_FILE = {"documents": documents.TEXTS, "alerts": alerts.TEXTS}
 #: Files of the catalogue whose texts come from elsewhere: click's own, and the system's reasons of errors.
 FROM_ELSEWHERE = frozenset({*texts.of_click(), *texts.of_the_system()})
+EVERY_TEXT = [item for table in (TEXTS, *BY_FILE.values()) for item in table.items()]
+of_each_kind = pytest.mark.parametrize(
+    ("wanted", "also"),
+    [
+        pytest.param(SAID, {}, id="programs"),
+        pytest.param(WRITTEN["documents"], documents.TEXTS, id="documents"),
+        pytest.param(WRITTEN["alerts"], {**documents.TEXTS, **alerts.TEXTS}, id="alerts"),
+    ],
+)
 
 
-def clauses(text: str) -> list[str]:
+def clauses(text: str, known: Mapping[str, str]) -> list[str]:
     """The parts of a text that need a translation: itself if there is one, else its clauses that say something."""
-    if text in TEXTS:
+    if text in known:
         return [text]
     parts = [part for part in text.split(BETWEEN) if part.strip()]
     return [part for part in parts if "{" not in part or has_words(_fixed(part))]
 
 
 def needs_none(part: str) -> bool:
-    """Units and numbers, which are the same in any language."""
-    return not re.search(r"[A-Za-z]{2}", part) or re.fullmatch(r"\{scheme\}\+unix://\{path\}", part) is not None
+    """Units, numbers and code, which are the same in any language."""
+    return (
+        part.startswith(("```", "    "))
+        or not re.search(r"[A-Za-z]{2}", part)
+        or re.fullmatch(r"\{scheme\}\+unix://\{path\}", part) is not None
+    )
 
 
 def is_told(part: str) -> bool:
@@ -37,27 +56,40 @@ def is_told(part: str) -> bool:
     return is_known(part) and not re.search(r"([A-Za-z]{2,} ){2}[A-Za-z]{2,}", translated(finished(part), CHINESE))
 
 
-def test_every_text_has_a_translation() -> None:
+@of_each_kind
+def test_every_text_has_a_translation(wanted: dict[str, str], also: dict[str, str]) -> None:
     """Add what is missing to its file in `language/zh_cn`."""
-    missing = {
-        part: where
-        for text, where in WANTED.items()
-        for part in clauses(text)
-        if part not in TEXTS and not is_told(part) and not needs_none(part)
-    }
+    known = {**TEXTS, **also}
+    with speaking(CHINESE, also):
+        missing = {
+            part: where
+            for text, where in wanted.items()
+            for part in clauses(text, known)
+            if part not in known and not is_told(part) and not needs_none(part)
+        }
     assert missing == {}
 
 
-def test_nothing_is_translated_that_nobody_says() -> None:
+@pytest.mark.parametrize(
+    ("wanted", "table"),
+    [
+        pytest.param(
+            {**SAID, **WRITTEN["documents"]}, TEXTS, id="programs"
+        ),  # what is told of a verdict stays together
+        *(pytest.param(WRITTEN[name], table, id=name) for name, table in BY_FILE.items()),
+    ],
+)
+def test_nothing_is_translated_that_nobody_says(wanted: dict[str, str], table: Mapping[str, str]) -> None:
     """Remove what is left over, or mend what has changed in the source."""
-    said = {part for text in WANTED for part in (text, *text.split(BETWEEN))} | FROM_ELSEWHERE
-    left = [text for text in TEXTS if text not in said]
-    assert [text for text in left if not any(_pattern(text).fullmatch(one) for one in WANTED)] == []
+    said = {part for text in wanted for part in (text, *text.split(BETWEEN))} | FROM_ELSEWHERE
+    left = [text for text in table if text not in said]
+    assert [text for text in left if not any(_pattern(text).fullmatch(one) for one in wanted)] == []
 
 
 def test_the_collection_finds_what_it_is_for() -> None:
     """Texts of each kind."""
-    assert len(WANTED) > 1500
+    wanted = {**SAID, **WRITTEN["documents"], **WRITTEN["alerts"]}
+    assert len(wanted) > 1800
     for text in (
         "{bound}{data_wait_share:.0%} of training time waits for data",  # evidence
         "Too few loader workers",  # a title
@@ -72,25 +104,50 @@ def test_the_collection_finds_what_it_is_for() -> None:
         "writing a checkpoint",  # what it calls a state
         "No epoch has begun yet.",  # the notebook
         "Waiting for data",  # a measure
+        "the GPU is faulty: {{ $labels.fault }}",  # an alert
+        "a reset of the GPU takes some seconds",  # why it waits
+        "{value} samples",  # a threshold of one
     ):
-        assert text in WANTED, text
+        assert text in wanted, text
 
 
 def test_placeholders_are_the_same() -> None:
     """Their names, however often and in whatever order; what click fills in may be English, and is left out."""
-    for english, chinese in TEXTS.items():
+    for english, chinese in EVERY_TEXT:
         ours, theirs = set(placeholders(english)), set(placeholders(chinese))
         assert ours == theirs or (english in FROM_ELSEWHERE and theirs < ours), english
 
 
+def test_prometheus_fills_in_the_same() -> None:
+    """What stands in double braces, in a summary and its Chinese."""
+    for english, chinese in alerts.TEXTS.items():
+        ours, theirs = (set(re.findall(r"\{\{.*?\}\}|@\w+%?@", told)) for told in (english, chinese))
+        assert ours == theirs, english
+
+
 def test_no_text_is_translated_twice() -> None:
     """In two files."""
-    assert sum(len(file.TEXTS) for file in FILES) == len(TEXTS)
+    files = [*(file.TEXTS for file in FILES), *BY_FILE.values()]
+    assert sum(map(len, files)) == len({english for file in files for english in file})
+
+
+def test_chinese_stands_in_the_catalogue_alone() -> None:
+    """In no other source, but for what the language is called in itself."""
+    places = ("exporter", "trainer_hooks", "dashboards", "deploy", "docs")
+    found = {
+        line.strip()
+        for place in places
+        for path in (texts.ROOT / place).rglob("*.py")
+        if path.parent.name != "zh_cn"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"[一-鿿]", line)
+    }
+    assert found == {'NAMES: Final = {ENGLISH: "English", CHINESE: "中文"}'}
 
 
 def test_punctuation_is_chinese() -> None:
     """Full width beside Chinese characters."""
-    wrong = [chinese for chinese in TEXTS.values() if re.search(r"[一-鿿][,;:!?(]|[,;:!?)][一-鿿]", chinese)]
+    wrong = [chinese for _, chinese in EVERY_TEXT if re.search(r"[一-鿿][,;:!?(]|[,;:!?)][一-鿿]", chinese)]
     assert wrong == []
 
 
@@ -99,7 +156,7 @@ def test_punctuation_is_chinese() -> None:
 )
 def test_terms(avoided: str) -> None:
     """One term for one thing, by the project's list."""
-    assert [chinese for chinese in TEXTS.values() if avoided in chinese] == []
+    assert [chinese for _, chinese in EVERY_TEXT if avoided in chinese] == []
 
 
 def test_every_command_and_option_is_described() -> None:

@@ -19,6 +19,7 @@ from yoloscope_exporter.language import (
     preferred,
     reason,
     say,
+    say_page,
     speaking,
     spoken,
     text,
@@ -141,3 +142,23 @@ def test_language_of_the_environment(environ: dict[str, str], language: str) -> 
 def test_language_of_a_browser(named: str, language: str) -> None:
     """The first of the two that it names."""
     assert preferred(named) == language
+
+
+def test_what_only_generated_files_say_is_brought_along() -> None:
+    """Whole, as a template and clause by clause, beside what everybody says; afterwards it is not known any more."""
+    also = {"Only {who} says this.": "只有{who}这样说。", "nobody else": "没有别人"}
+    with speaking(CHINESE, also):
+        assert say("Only {who} says this.", who="x") == "只有x这样说。"
+        assert say("nobody else; healthy") == "没有别人；健康"
+        assert say("healthy") == "健康"
+        with speaking(CHINESE):
+            assert say("nobody else") == "nobody else"
+    assert translated("nobody else", CHINESE) == "nobody else"
+
+
+def test_a_page_is_told_paragraph_by_paragraph() -> None:
+    """With its values; code and what is not known stay."""
+    page = "# Title\n\n{name} of\ntwo lines\n\n```console\nls\n```\n"
+    assert say_page(page, name="x") == page.format(name="x")
+    with speaking(CHINESE, {"# Title": "# 标题", "{name} of\ntwo lines": "两行的\n{name}"}):
+        assert say_page(page, name="x") == "# 标题\n\n两行的\nx\n\n```console\nls\n```\n"

@@ -56,8 +56,8 @@ def test_what_is_said_already_is_left_alone() -> None:
 
 def test_a_plain_string_is_told_by_its_clauses() -> None:
     """If each has a translation; nothing is half translated."""
-    assert translated("1 while the process lives; 0 after its end.", CHINESE) == "进程存活时为 1；结束后为 0。"
-    half = "1 while the process lives; nobody has translated this"
+    assert translated("Too few loader workers; Storage is too slow", CHINESE) == "数据加载 worker 太少；存储太慢"
+    half = "Too few loader workers; nobody has translated this"
     assert translated(half, CHINESE) == half
 
 

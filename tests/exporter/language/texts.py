@@ -1,4 +1,8 @@
-"""Every text that the exporter tells people, in English: what the source, the templates and the tables say."""
+"""Every text that people are told, in English: what the source, the templates and the tables say.
+
+What programs say is `said`, what only generated files say `written`; the dashboards' texts are looked up when they are
+written (tests/dashboards/test_languages.py).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import yoloscope_exporter
 from yoloscope_exporter import catalog, cli
+from yoloscope_exporter.bundle import readme
 from yoloscope_exporter.catalog import document as metrics_document
 from yoloscope_exporter.collectors.stacks import finding, process
 from yoloscope_exporter.commands import demo, spoken
@@ -19,6 +24,7 @@ from yoloscope_exporter.diagnosis import document as diagnosis_document
 from yoloscope_exporter.diagnosis import rules, signals, ultralytics_arguments
 from yoloscope_exporter.diagnosis.causes import CAUSES
 from yoloscope_exporter.diagnosis.rules.setup import STAGES
+from yoloscope_exporter.language import paragraphs
 from yoloscope_exporter.measures.catalog import MEASURES
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.reports import comparison
@@ -27,27 +33,39 @@ from yoloscope_exporter.terminal import diagnosis as terminal_diagnosis
 from yoloscope_exporter.terminal import last_batches
 from yoloscope_exporter.web import page
 
+from deploy.prometheus import generate as alerts
+from deploy.prometheus import runbooks
+from deploy.prometheus import texts as alert_texts
+from deploy.prometheus.rulebook import ALERTS, CATEGORIES
+from deploy.prometheus.rulebook.model import TEXTS as OF_AN_ALERT
 from deploy.prometheus.rulebook.records import RECORDS
+from docs import commands as commands_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+ROOT = Path(__file__).parents[3]
 ROOM = Path(yoloscope_exporter.__file__).parent
+#: Who only writes documents.
+WRITERS = [Path(module.__file__) for module in (metrics_document, diagnosis_document, commands_document)]
 #: Functions whose first argument is a text, and those all of whose arguments are.
-FIRST, ALL = frozenset({"text", "say", "plural", "passed_over"}), frozenset({"heads", "_row"})
+FIRST, ALL = frozenset({"text", "say", "plural", "passed_over", "_head"}), frozenset({"heads", "_row"})
 
 
 def of_the_source() -> Iterator[tuple[str, str]]:
-    """Each text with the place where it stands."""
+    """Each text of a program with the place where it stands."""
     for path in sorted(ROOM.rglob("*.py")):
-        where = str(path.relative_to(ROOM))
-        if where.startswith("language/"):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                yield from ((text, where) for text in _of_call(node))
-            elif isinstance(node, ast.For):
-                yield from ((text, where) for text in _of_loop(node))
+        if not path.is_relative_to(ROOM / "language") and path not in WRITERS:
+            yield from _of_file(path)
+
+
+def _of_file(path: Path) -> Iterator[tuple[str, str]]:
+    where = str(path.relative_to(ROOT))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield from ((text, where) for text in _of_call(node))
+        elif isinstance(node, ast.For):
+            yield from ((text, where) for text in _of_loop(node))
 
 
 def _of_call(node: ast.Call) -> Iterator[str]:
@@ -139,6 +157,7 @@ def of_the_tables() -> Iterator[tuple[str, str]]:
         "measures": (text for measure in MEASURES for text in (measure.title, measure.help)),
         "effects": (text for texts in ultralytics_arguments.EFFECTS.values() for text in texts),
         "demo": (demo.NO_ADVICE,),
+        "bundle": (text for page in (readme.README, readme.SCRAPE_JOB) for text in paragraphs(page)),
         "heads": (*terminal_diagnosis._HEADS, *(name for name, _ in last_batches._HEADS)),
         "plots": (text for title, _, _, unit in last_batches._PLOTS for text in (title, unit)),
     }
@@ -158,14 +177,55 @@ def of_the_documents() -> Iterator[tuple[str, str]]:
         "recording rules": (record.help for group in RECORDS.values() for record in group),
         "metrics": (metric.help for metric in catalog.METRICS),
         "sections": metrics_document.SECTIONS,
+        "heads": (
+            text
+            for page in (
+                metrics_document.HEAD,
+                diagnosis_document.HEAD,
+                commands_document.TITLE,
+                commands_document.INTRO,
+            )
+            for text in paragraphs(page)
+        ),
     }
     yield from ((text, name) for name, texts in tables.items() for text in texts)
+    for path in WRITERS:
+        yield from _of_file(path)
 
 
-def wanted() -> dict[str, str]:
-    """Every text with the first place where it stands."""
+def of_the_alerts() -> Iterator[tuple[str, str]]:
+    """What alerts and their runbooks say."""
+    named = {name for alert in ALERTS for name in re.findall(r"@(\w+)@", alert.expr)}
+    tables: dict[str, Iterable[str]] = {
+        "categories": (category.title for category in CATEGORIES),
+        "alerts": (getattr(alert, name) for alert in ALERTS for name in OF_AN_ALERT),
+        "labels": alert_texts.LABELS.values(),
+        "sections": runbooks.SECTIONS,
+        "units": (f"{{value}} {THRESHOLDS[name].unit}" for name in named if THRESHOLDS[name].unit not in UNITS),
+        "introduction": paragraphs(alert_texts.INTRO),
+    }
+    yield from ((text, name) for name, texts in tables.items() for text in texts)
+    for path in sorted(Path(alerts.__file__).parent.glob("*.py")):
+        yield from _of_file(path)
+
+
+#: Of thresholds: without a word.
+UNITS = ("ratio", "bytes")
+
+
+def said() -> dict[str, str]:
+    """Every text of a program with the first place where it stands."""
+    return _first(of_the_source, of_the_templates, of_the_script, of_the_help, of_the_tables)
+
+
+def written() -> dict[str, dict[str, str]]:
+    """The same of what only generated files say, by the file of the catalogue."""
+    return {"documents": _first(of_the_documents), "alerts": _first(of_the_alerts)}
+
+
+def _first(*parts: Callable[[], Iterator[tuple[str, str]]]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in (of_the_source, of_the_templates, of_the_script, of_the_help, of_the_tables, of_the_documents):
+    for part in parts:
         for text, where in part():
             found.setdefault(text, where)
     return {text: where for text, where in found.items() if text}

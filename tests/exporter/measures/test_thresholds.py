@@ -103,20 +103,16 @@ WINDOWS = ("1m", "2m", "5m", "10m", "15m", "20m")
 
 def _asked(expr: str) -> Iterator[tuple[str, str]]:
     """Measures that an expression compares with a threshold, and the threshold."""
-    recorded = [(name, measure) for name, measure in RECORDED_MEASURES.items() if name in expr]
-    texts = [(str(measured(one, window)), one) for one in MEASURES for window in WINDOWS]
-    for text, measure in [*recorded, *((text, one) for text, one in texts if text in expr)]:
+    for text, measure in (RECORDED_MEASURES | MEASURED).items():
+        if text not in expr:
+            continue
         for found in re.findall(re.escape(text) + r"\)* (?:[<>]=?) @(\w+)@(?: [<>]=? @(\w+)@)?", expr):
             yield from ((measure.name, name) for name in found if name)
 
 
-def _recorded_measures() -> dict[str, Measure]:
-    """Recorded series that are a measure as it is."""
-    known = {str(measured(one, window)): one for one in MEASURES for window in WINDOWS}
-    return {record.name: known[record.expr] for record in RECORDED if record.expr in known}
-
-
-RECORDED_MEASURES = _recorded_measures()
+MEASURED = {measured(one, window): one for one in MEASURES for window in WINDOWS}
+#: Recorded series that are a measure as it is.
+RECORDED_MEASURES = {record.name: MEASURED[record.expr] for record in RECORDED if record.expr in MEASURED}
 
 
 def test_rules_ask_a_measure_by_its_own_thresholds() -> None:

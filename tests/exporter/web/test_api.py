@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from yoloscope_exporter.web.api import Api, Place, Topic
 from yoloscope_exporter.web.config_file import WebConfigFile
 
 from tests.exporter.language.leftovers import english
-from tests.exporter.serving import RUN, connected, fetch, head_of
+from tests.exporter.serving import RUN, answer, connected, fetch, head_of
 from tests.exporter.simulated import Simulated, node, simulated
 
 if TYPE_CHECKING:
@@ -413,20 +414,33 @@ def test_points_that_pages_follow_are_not_forgotten(quick: None, monkeypatch: py
 
 
 def test_a_scrape_waits_for_one_page_alone(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are open, and however long each of them takes."""
-    seconds, original = 0.04, documents.run
-    monkeypatch.setattr(documents, "run", lambda *arguments: time.sleep(seconds) or original(*arguments))
-    pages = api_module.MOST_CURVES
+    """However many are open: asked for while the first of them is made, it has its turn before most others are."""
+    pages, original = api_module.MOST_CURVES, documents.run
+    asking, waiting = threading.Event(), threading.Event()
+    since: list[int] = []  # pages made between question and answer, of each scrape
+
+    def run(*arguments: Any) -> Any:
+        if waiting.is_set():
+            since[-1] += 1
+        elif asking.is_set():
+            asking.clear()
+            waiting.set()
+            since.append(0)
+            scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return original(*arguments)
+
     with ExitStack() as stack:
         made = stack.enter_context(simulated(lambda _now: trainings(pages), past=4, diagnosed=False))
+        scraper = stack.enter_context(connected(made.url))
         for number in range(pages):
             next(messages(stack.enter_context(stream(made.url, f"?run=run%20{number}"))))
-        taken = []
-        for _ in range(20):
-            begun = time.monotonic()
-            assert fetch(f"{made.url}/metrics")[0] == 200
-            taken.append(time.monotonic() - begun)
-    assert sorted(taken)[-4] < pages * seconds / 2
+        exposition = made.sampler.exposition
+        monkeypatch.setattr(made.sampler, "exposition", lambda *asked: waiting.clear() or exposition(*asked))
+        monkeypatch.setattr(documents, "run", run)
+        for _ in range(10):
+            asking.set()
+            assert answer(scraper)[0] == 200
+    assert max(since) < pages / 2
 
 
 def test_what_nobody_follows_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:

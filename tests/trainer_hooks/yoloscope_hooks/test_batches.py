@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,12 +70,12 @@ def test_rows_are_in_the_order_of_time(tmp_path: Path) -> None:
 
 def test_looking_at_the_queue_is_our_time(tmp_path: Path) -> None:
     """The hooks tell what they take, in the fetch as well, and nobody waits for the loader meanwhile."""
-    loop = Loop(tmp_path, batches=3)
+    loop = Loop(tmp_path, batches=7)
     loop.train_loader.iterator = Workers()
     loop.train_loader.iterator._data_queue.qsize = lambda: time.sleep(0.05) or 7
     path, seen = record(loop)
     found = {sample.metric.name: sample.value for sample in seen.samples}
-    assert found["yoloscope_train_hook_seconds_total"] >= 0.15  # type: ignore[operator]
+    assert found["yoloscope_train_hook_seconds_total"] >= 7 * 0.05  # type: ignore[operator]
     rows = read_ring(path)
-    assert [(row.worker, row.queue_depth) for row in rows] == [(0.0, 7.0)] * 3
-    assert max(row.data_wait_seconds for row in rows[1:]) < 0.05
+    assert [(row.worker, row.queue_depth) for row in rows] == [(0.0, 7.0)] * 7
+    assert statistics.median(row.data_wait_seconds for row in rows[1:]) < 0.05  # in any of them others may have the CPU

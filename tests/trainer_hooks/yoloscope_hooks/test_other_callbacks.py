@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yoloscope_hooks
+from yoloscope_hooks import other_callbacks
 from yoloscope_hooks.other_callbacks import NAMED_FROM, NAMES, OTHERS, OtherCallbacks, Timed, lists_of, name_of, restore
 from yoloscope_record.file_format import Identity
 from yoloscope_record.reader import Reader
@@ -121,21 +122,25 @@ def test_exceptions_pass(writer: Writer) -> None:
         assert 0.0 < before == others.spent(time.perf_counter())  # it is over
 
 
-def test_one_inside_another(writer: Writer) -> None:
+def test_one_inside_another(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A callback that causes another is not charged with the other's time, and all of it is counted once."""
-    inner = Timed(lambda: time.sleep(0.1), (others := OtherCallbacks(writer, WHO)))
+    clock = {"now": 100.0}
+    monkeypatch.setattr(other_callbacks, "perf_counter", lambda: clock["now"])
+
+    def take(seconds: float) -> None:
+        clock["now"] += seconds
+
+    inner = Timed(lambda: take(0.1), (others := OtherCallbacks(writer, WHO)))
 
     def cause() -> None:
-        time.sleep(0.01)
+        take(0.01)
         inner()
 
     outer = Timed(cause, others)
-    began = time.perf_counter()
     outer()
-    took = time.perf_counter() - began
     writer.close()
-    assert others.spent(time.perf_counter()) == pytest.approx(took, rel=0.1)
-    assert inner.seconds >= 0.1 > outer.seconds >= 0.01
+    assert others.spent(clock["now"]) == pytest.approx(0.11)
+    assert (inner.seconds, outer.seconds) == pytest.approx((0.1, 0.01))
 
 
 def test_few_names(writer: Writer) -> None:

@@ -105,8 +105,8 @@ def test_time_is_divided(tmp_path: Path, base: Path) -> None:
     seen = values(told(base))
     slept = {"source": 5 * 0.02, "inference": 5 * 0.01, "user": 10 * 0.02, "callbacks": 4 * 0.015, "save": 5 * 0.005}
     slept["setup"] = 0.015  # of the first batch
-    assert phases(seen) == pytest.approx(took, rel=0.1)
     assert {name: length for name, length in slept.items() if seen[f"{name}_phase"] < length} == {}
+    assert phases(seen) <= took
     assert 8 * 0.025 <= seen["image_seconds"].sum < 2 * took
 
 

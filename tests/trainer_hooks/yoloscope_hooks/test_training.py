@@ -17,7 +17,7 @@ import pytest
 from yoloscope_exporter.catalog import HistogramValue
 from yoloscope_record.reader import Reader, Record, read_ring
 
-from tests.training import VERSIONS, Finished, make_dataset, start, train
+from tests.training import TINY, VERSIONS, Finished, make_dataset, start, train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,7 +154,7 @@ def test_setup_stages(tmp_path: Path, version: str) -> None:
     """What the set-up spent its time on, told by stage; the stages add up to the phase, and none is left at the end."""
     data = make_dataset(tmp_path / "data", images=10)  # of its own: nothing is scanned or cached yet
     arguments = {"amp": True, "cache": "disk"}
-    seen = watch(data, tmp_path, version=version, script=SLOW_SETUP % 0.15, arguments=arguments)
+    seen = watch(data, tmp_path, version=version, model=TINY, script=SLOW_SETUP % 0.15, arguments=arguments)
     check_single(seen, epochs=1)
     check_sum(seen)
     spent = stages(seen.records["rank-0.rec"])
@@ -172,7 +172,7 @@ def test_setup_stages(tmp_path: Path, version: str) -> None:
 def test_setup_under_way(tmp_path: Path) -> None:
     """A set-up that takes long is there to be seen, with its stage and how far it is."""
     data = make_dataset(tmp_path / "data", images=400)
-    process = start(data, tmp_path / "runs", script=SLOW_SETUP % 1, log=tmp_path / "log")
+    process = start(data, tmp_path / "runs", model=TINY, script=SLOW_SETUP % 1, log=tmp_path / "log")
     try:
         for _ in range(1200):
             found = [Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/rank-0.rec")]
@@ -208,7 +208,8 @@ def test_same_result(data: Path, tmp_path: Path, version: str) -> None:
 @pytest.mark.parametrize(("version", "hooks"), EVERYTHING if FULL else RANKS)
 def test_two_ranks(even: Path, tmp_path: Path, version: str, hooks: str) -> None:
     """Ultralytics starts two ranks: both record every batch under one name, and the slow one is the one that shows."""
-    seen = watch(even, tmp_path, version=version, hooks=hooks, ranks=2, batch=4, workers=1, step_sleep=0.4, slow_rank=1)
+    slow = {"workers": 1, "step_sleep": 0.4, "slow_rank": 1}
+    seen = watch(even, tmp_path, version=version, hooks=hooks, model=TINY, ranks=2, batch=4, **slow)
     check_ranks(seen)
     own, waiting = seen.phases("rank-1.rec"), seen.phases("rank-0.rec")
     assert own["forward"] > waiting["forward"]
@@ -299,7 +300,7 @@ def test_slow_callback_of_each_batch(data: Path, tmp_path: Path, version: str, w
 @pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
 def test_slow_callbacks_of_each_epoch(data: Path, tmp_path: Path, version: str) -> None:
     """Also where validation and saving are going on: on_val_end's argument is the validator."""
-    seen = watch(data, tmp_path, version=version, workers=1, epochs=2, script=PER_EPOCH)
+    seen = watch(data, tmp_path, version=version, model=TINY, workers=1, epochs=2, script=PER_EPOCH)
     check_single(seen, epochs=2)
     check_sum(seen)
     calls = seen.value("train_callback_calls_total", "__main__.upload")
@@ -314,7 +315,7 @@ def test_slow_callbacks_of_each_epoch(data: Path, tmp_path: Path, version: str) 
 def test_slow_storage_is_waiting(data: Path, tmp_path: Path, workers: int) -> None:
     """The loader's own fetch is the wait; the first batch of an epoch is apart. Without workers it is all of it."""
     sleep = 0.4 if workers else 0.2  # a worker's batch takes longer than a step does, on a busy machine too
-    seen = watch(data, tmp_path, workers=workers, epochs=2, image_sleep=sleep)
+    seen = watch(data, tmp_path, model=TINY, workers=workers, epochs=2, image_sleep=sleep)
     check_sum(seen)
     phases = seen.phases()
     assert phases["loader_start"] >= 0.2
@@ -327,7 +328,7 @@ def test_slow_storage_is_waiting(data: Path, tmp_path: Path, workers: int) -> No
 @pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
 def test_slow_preprocessing(data: Path, tmp_path: Path, version: str) -> None:
     """What preprocess_batch does on a CPU is no copy to a device."""
-    seen = watch(data, tmp_path, version=version, workers=1, script=PREPROCESS)
+    seen = watch(data, tmp_path, version=version, model=TINY, workers=1, script=PREPROCESS)
     check_sum(seen)
     phases = seen.phases()
     assert phases["preprocess"] >= 3 * 0.2
@@ -338,7 +339,7 @@ def test_slow_preprocessing(data: Path, tmp_path: Path, version: str) -> None:
 @pytest.mark.slow
 def test_slow_callback_in_every_rank(even: Path, tmp_path: Path) -> None:
     """A callback that was registered in the parent is timed in the ranks that Ultralytics starts."""
-    seen = watch(even, tmp_path, ranks=2, batch=4, workers=1, script=PER_BATCH)
+    seen = watch(even, tmp_path, model=TINY, ranks=2, batch=4, workers=1, script=PER_BATCH)
     for rank in "01":
         name = f"rank-{rank}.rec"
         check_sum(seen, name)
@@ -352,7 +353,7 @@ def test_slow_callback_in_every_rank(even: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_slow_storage_of_one_worker(data: Path, tmp_path: Path) -> None:
     """Of two workers one waits for its images: its batches take long, its CPU is idle, and the trainer waits."""
-    seen = watch(data, tmp_path, workers=2, epochs=2, image_sleep=0.3, slow_worker=1)
+    seen = watch(data, tmp_path, model=TINY, workers=2, epochs=2, image_sleep=0.3, slow_worker=1)
     fast, slow = (worker(seen, index) for index in "01")
     assert slow["seconds"] >= 0.6 * slow["batches"]  # two images or more each, and sleep is never shorter
     assert slow["seconds"] / slow["batches"] > 2 * fast["seconds"] / fast["batches"]
@@ -368,7 +369,8 @@ def test_slow_storage_of_one_worker(data: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_slow_transform(data: Path, tmp_path: Path) -> None:
     """Workers that compute for long need CPU time; mosaic closes in the last epoch and restarts them."""
-    seen = watch(data, tmp_path, workers=2, epochs=2, image_work=0.05, arguments={"close_mosaic": 1})
+    closing = {"close_mosaic": 1}
+    seen = watch(data, tmp_path, model=TINY, workers=2, epochs=2, image_work=0.05, arguments=closing)
     for index in "01":
         figures = worker(seen, index)
         assert figures["seconds"] > figures["cpu"] > 0.05 * 2 * figures["batches"]  # two images or more each
@@ -428,7 +430,7 @@ DIE = "model.add_callback('on_train_batch_end', lambda trainer: 1 / 0)"
 @pytest.mark.parametrize("version", ["8.4.2", "newest"] if FULL else ["8.4.2"])
 def test_crash(data: Path, tmp_path: Path, version: str) -> None:
     """A training that raises is `failed` with the type of its exception, also where Ultralytics says nothing."""
-    done = train(data, tmp_path / "runs", script=DIE, version=version)
+    done = train(data, tmp_path / "runs", model=TINY, script=DIE, version=version)
     assert done.code == 1
     (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     record = Reader(path).read()
@@ -447,7 +449,7 @@ cpu_trainer.TRAINERS["detect"] = Dropping
 @pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
 def test_trainer_that_drops_its_callbacks(data: Path, tmp_path: Path, version: str) -> None:
     """A trainer of the user's own that forgets the model's callbacks: one warning says that it is not watched."""
-    done = train(data, tmp_path / "runs", script=DROP, version=version)
+    done = train(data, tmp_path / "runs", model=TINY, script=DROP, version=version)
     assert (done.code, done.output.count("yoloscope: nothing was recorded: Dropping")) == (0, 1), done.output
     assert list(Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")) == []
 
@@ -522,7 +524,7 @@ def training(harm):
     def disturb(trainer):
         if len(losses) == 2:
             harm(trainer._yoloscope._writer.path)
-    other = yoloscope_hooks.attach(ultralytics.YOLO(MODELS["detect"]), run=harm.__name__)
+    other = yoloscope_hooks.attach(ultralytics.YOLO(options.model), run=harm.__name__)
     other.add_callback("on_train_batch_start", disturb)
     other.add_callback("on_train_batch_end", lambda trainer: losses.append(float(trainer.loss)))
     names = ("data", "project", "epochs", "batch", "imgsz", "seed")
@@ -538,7 +540,7 @@ for harm in (%s):
 def harmed(data: Path, folder: Path, *harms: str) -> tuple[dict[str, list[float]], dict[str, Record], str]:
     """Losses and records of trainings by the harm done to them, and the output; `test` is one without hooks."""
     script = HARMS % "".join(f"{harm}, " for harm in harms)
-    done = train(data, folder / "runs", script=script, hooks="none", epochs=2)
+    done = train(data, folder / "runs", model=TINY, script=script, hooks="none", epochs=2)
     assert done.code == 0, done.output
     losses = dict(json.loads(line) for line in re.findall("^LOSSES (.*)$", done.output, re.MULTILINE))
     records = {}

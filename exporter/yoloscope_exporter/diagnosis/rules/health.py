@@ -44,6 +44,10 @@ def _unknown_reason(s: Signals, t: Thresholds) -> str:
 def _why_open(s: Signals) -> str:
     if s.get(Signals.queue_ready) >= 1 and not s.has(Signals.callbacks_share):
         return text("batches are ready meanwhile: callbacks are likely, and these hooks do not time them")
+    if s.get(Signals.workers, -1) == 0:
+        return text(
+            "the training process prepares its batches itself, and whether it computes or waits is not known yet"
+        )
     if not s.has(Signals.prep_seconds, Signals.prep_cpu_ratio):
         return text("the loader's workers leave no record")
     if loader.handed_over(s):

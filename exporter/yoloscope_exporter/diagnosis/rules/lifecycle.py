@@ -126,10 +126,10 @@ def _stall_advice(s: Signals) -> Advice:
                 "look at {found} and where it lies: the mount, the server, or a pipe nobody serves", found=found[1]
             )
         )
-    return Advice(
-        fewer_workers(s) if _missing_workers(s) else {},
-        note=text("check shared memory (/dev/shm) and the storage's mount, then restart with resume=True"),
-    )
+    note = text("check shared memory (/dev/shm) and the storage's mount, then restart with resume=True")
+    if not causes.resumable(s):
+        note = text("check shared memory (/dev/shm) and the storage's mount, then start it again")
+    return Advice(fewer_workers(s) if _missing_workers(s) else {}, note=note)
 
 
 def _failed_cause(s: Signals, _: Thresholds) -> str:
@@ -179,11 +179,20 @@ def _oom_kills(s: Signals) -> str:
 
 
 def _killed_advice(s: Signals) -> Advice:
-    """With `resume`, unless the remedy itself says when."""
+    """With `resume`, unless the remedy itself says when, or there is no checkpoint yet."""
+    if not causes.resumable(s):
+        return causes.fix(s, Advice(note=text("start it again: no epoch has ended, there is no checkpoint yet")))
     advised = causes.fix(s, Advice(note=text("continue from the last checkpoint")))
     if "resume=True" in advised.note:
         return advised
     return replace(advised, arguments={**advised.arguments, "resume": True})
+
+
+def _failed_advice(s: Signals) -> Advice:
+    note = text("the exception's last line says what to fix; resume=True continues from the checkpoint")
+    if not causes.resumable(s):
+        note = text("the exception's last line says what to fix")
+    return causes.fix(s, Advice(note=note))
 
 
 def _death_evidence(s: Signals, _: Thresholds) -> str:
@@ -395,10 +404,7 @@ RULES = (
         evidence=_failed_evidence,
         cause=_failed_cause,
         verify="the end of the log",
-        fix=lambda s: causes.fix(
-            s,
-            Advice(note=text("the exception's last line says what to fix; resume=True continues from the checkpoint")),
-        ),
+        fix=_failed_advice,
         states=("failed",),
         event=True,
         remedy="what the exception says; `resume=True`",

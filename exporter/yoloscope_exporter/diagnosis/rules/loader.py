@@ -382,7 +382,22 @@ def _capped_evidence(s: Signals, _: Thresholds) -> str:
     gpus = text(" for {counted}", counted=units.counted(s.gpus, "GPU")) if cpus and s.has(Signals.gpus) else ""
     asked = s.text("; workers={workers_asked:.0f} was asked for, {workers:.0f} were started")
     idle = text(", {waiting:.0%} of it waiting", waiting=waiting(s)) if s.has(Signals.prep_cpu_ratio) else ""
-    return waits(s) + _preparation(s) + idle + asked + cpus + gpus
+    bound = cpus + gpus
+    if _few_batches(s):
+        bound = text("; an epoch has {counted}", counted=units.counted(s.epoch_batches, "batch"))
+    return waits(s) + _preparation(s) + idle + asked + bound
+
+
+def _few_batches(s: Signals) -> bool:
+    """Whether there is a worker for each batch of an epoch."""
+    return s.has(Signals.epoch_batches) and s.epoch_batches <= s.workers
+
+
+def _capped_cause(s: Signals, _: Thresholds) -> str:
+    """Ultralytics caps workers at os.cpu_count() // GPUs for each rank, and at the batches of an epoch."""
+    if _few_batches(s):
+        return text("Ultralytics starts no more workers than an epoch has batches")
+    return text("Ultralytics caps workers at os.cpu_count() // GPUs for each rank")
 
 
 def _queueing(s: Signals, t: Thresholds) -> str:
@@ -478,6 +493,8 @@ def _capped_advice(s: Signals) -> Advice:
         "a rank; more CPUs for each GPU, fewer visible GPUs (CUDA_VISIBLE_DEVICES), or less to "
         "prepare"
     )
+    if _few_batches(s):
+        note = text("a higher workers= has no effect: there is one for each batch of an epoch; less to prepare")
     return Advice(kept.arguments if kept else {}, note=joined((note, kept.note if kept else "")))
 
 
@@ -573,7 +590,7 @@ RULES = (
         when=_starved_by("workers_capped"),
         thresholds=CAUSE_THRESHOLDS,
         evidence=_capped_evidence,
-        cause="Ultralytics caps workers at os.cpu_count() // GPUs for each rank",
+        cause=_capped_cause,
         verify="the log's line 'Using N dataloader workers'; python -c \"import os; print(os.cpu_count())\"",
         fix=_capped_advice,
         waste=("data_wait",),

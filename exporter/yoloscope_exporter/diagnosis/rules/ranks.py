@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.batch import fewer_exchanges
 from yoloscope_exporter.diagnosis.advice.gains import without_share
+from yoloscope_exporter.diagnosis.advice.settings import in_use
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import text, units
@@ -92,9 +93,13 @@ def _exchange_evidence(s: Signals, _: Thresholds) -> str:
 
 
 def _exchange_cause(s: Signals, _: Thresholds) -> str:
-    """The links between the GPUs; not known while ranks on other nodes are not seen, of which one may be late."""
+    """The links between the GPUs; not known while ranks are not seen, or scale their images each by itself."""
     if s.get(Signals.unseen_ranks):
         return text("not known here: slow links between the GPUs, or a rank on another node that is late")
+    if in_use("multi_scale", s):
+        return text(
+            "not known: with multi_scale each rank draws sizes of its own and they come last in turn; or slow links"
+        )
     return text("the links between the GPUs are too slow for gradients of this size at this batch")
 
 
@@ -103,6 +108,8 @@ def _exchange_advice(s: Signals) -> Advice:
         return Advice(
             note=text("`yoloscope diagnose --prometheus URL` sees the ranks of all nodes, and says which it is")
         )
+    if in_use("multi_scale", s):
+        return Advice(note=text("an epoch with multi_scale=0 shows whether the links are slow"))
     return fewer_exchanges(s)
 
 

@@ -89,6 +89,10 @@ def _preprocess_evidence(s: Signals, _: Thresholds) -> str:
     )
 
 
+#: Calls for a batch from which on a callback is told as one of batches. Ours: between each one, and one for an epoch.
+OF_BATCHES = 0.5
+
+
 def _by_batch(s: Signals, t: Thresholds) -> bool:
     return s.callbacks_share >= t.callbacks_share
 
@@ -101,7 +105,7 @@ def _calls_back(s: Signals, t: Thresholds) -> bool:
 
 def _callback_evidence(s: Signals, t: Thresholds) -> str:
     slowest = s.text("; most of it in {callback}") if "callback" in s.names else ""
-    if _by_batch(s, t):
+    if _by_batch(s, t) and s.get(Signals.callback_calls, 1.0) >= OF_BATCHES:
         share = s.text("{callbacks_share:.0%} of training time")
         return text(
             "{callback_seconds} per batch go into other callbacks: {share}{slowest}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.diagnosis.ultralytics_arguments import DEFAULTS, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Window
 
 
-#: Ultralytics' defaults: until then the learning rate rises, for so many batches at least (`_setup_train`, nw).
-WARMUP_EPOCHS, WARMUP_BATCHES = 3, 100
+#: Until `warmup_epochs` are over the learning rate rises, for so many batches at least (`_setup_train`, nw).
+WARMUP_BATCHES = 100
 #: What validation says, by parts of its names: mAP50-95; of a classifier its accuracy, of semantic segmentation the
 #: mean intersection over union, of depth the share of pixels within a quarter. Ultralytics chooses best.pt by them.
 SCORES = ("mAP50-95", "accuracy_top1", "mIoU", "delta1")
@@ -44,7 +45,8 @@ class LearningSignals:
 
 def learning(v: View) -> Numbers:
     """Losses and scores over the epochs of the long window."""
-    ends, first = _epoch_ends(v), _of_first_batches(v)
+    warm_up = _warmup_epochs(v)
+    ends, first = _epoch_ends(v), _of_first_batches(v) if warm_up else 0
     losses = {end: loss for end, loss in _losses(v, ends).items() if ends[end] > first} if ends else {}
     reached = [value for _, value in scores(v.long, v.run, v.rank)]
     return {
@@ -53,7 +55,7 @@ def learning(v: View) -> Numbers:
         LearningSignals.loss_drop: _drop(list(losses.values())),
         LearningSignals.loss_drop_most: _drop_most(list(losses.values())),
         LearningSignals.metric_gain: _gain(reached),
-        **_oscillation([loss for end, loss in losses.items() if ends[end] > WARMUP_EPOCHS]),
+        **_oscillation([loss for end, loss in losses.items() if ends[end] > warm_up]),
         LearningSignals.epochs_seen: float(len(losses)) if losses else None,
     }
 
@@ -79,6 +81,12 @@ def _epoch_ends(v: View) -> dict[float, float]:
     """The last moment sampled in each finished epoch, and which it was; one under way at the start is left out."""
     points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
     return {time: epoch for (time, epoch), (_, following) in pairwise(points) if following > epoch}
+
+
+def _warmup_epochs(v: View) -> float:
+    """Of this run; 0 for none."""
+    told = parsed(v.facts.get("warmup_epochs", ""))
+    return float(told) if isinstance(told, (int, float)) else float(DEFAULTS["warmup_epochs"])
 
 
 def _of_first_batches(v: View) -> int:

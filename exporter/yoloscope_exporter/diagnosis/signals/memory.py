@@ -10,6 +10,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import memory as measures
+from yoloscope_exporter.measures.series import Window
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.measure import Measure
-    from yoloscope_exporter.measures.series import Window
 
 #: Metrics of the node that these signals are computed from.
 METRICS = (
@@ -176,14 +176,22 @@ def _growth(v: View, window: Window) -> Numbers:
 
 
 def _is_higher_than_ever(v: View, window: Window) -> bool:
-    """Whether the processes hold more than at any time before the window: what each epoch gives back does not grow."""
+    """Whether the processes hold more than at any time before the window: what each epoch gives back does not grow.
+
+    Once two epochs are over since the second one began that would have been seen, and what a start takes and gives back
+    counts no more: libraries are read, and the kernel drops their pages later.
+    """
     held: defaultdict[float, float] = defaultdict(float)
+    whole = sum(time >= window.start for time, _ in _epochs_begun(v)) > EPOCHS_TO_GROW
+    since = _grown_in(v).start if whole else v.long.start
     for labels in v.long.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank):
         if labels[2] != "val_worker":
             for time, size in v.long.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, *labels):
                 held[time] += size
     last = [size for time, size in held.items() if time >= window.end - window.seconds / measures.QUARTERS]
-    return min(last, default=0.0) > max((size for time, size in held.items() if time < window.start), default=0.0)
+    return min(last, default=0.0) > max(
+        (size for time, size in held.items() if since <= time < window.start), default=0.0
+    )
 
 
 def _epochs_begun(v: View) -> list[tuple[float, float]]:
@@ -203,8 +211,13 @@ def growing(v: View) -> dict[str, str]:
 
 
 def _grown_in(v: View) -> Window:
-    """The long window since the second epoch began, in the first one since buffers are full."""
-    return v.long.since(_second_epoch(v) if _first_epoch_left(v) is None else _warmed_up(v))
+    """The long window since the second epoch began, in the first one since buffers are full.
+
+    To the last sample of it: what was counted is carried on to a window's end, and a long window is sampled rarely.
+    """
+    window = v.long.since(_second_epoch(v) if _first_epoch_left(v) is None else _warmed_up(v))
+    last = next((time for time, _ in window.backwards(catalog.TRAIN_UP, v.run, v.rank)), window.end)
+    return Window(window.store, window.start, last, window.period)
 
 
 def _first_epoch_left(v: View) -> float | None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.signal import Signal
-from yoloscope_exporter.diagnosis.signals.step import PAUSES
 from yoloscope_exporter.measures import ranks
 from yoloscope_exporter.measures.thresholds import DEFAULTS
-from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.measures.training import PAUSES, STEP_PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

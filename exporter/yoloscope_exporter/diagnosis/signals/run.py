@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: CPUs below which a rank's processes stand still: while they wait for each other they wake up now and then.
 STILL_CORES = 0.05
+#: Epochs between two samples that count one by one: whoever writes a record may say that there were a quintillion.
+MOST_EPOCHS = 1000
 
 
 class RunSignals:
@@ -33,7 +35,7 @@ class RunSignals:
     validate_share = Signal("share of the rank's whole time so far spent validating")
     checkpoint_share = Signal("share of the rank's whole time so far spent writing checkpoints")
     callbacks_of_run = Signal("share of the rank's whole time so far spent in other people's callbacks")
-    epoch_callback_seconds = Signal("seconds in other people's callbacks per epoch so far")
+    epoch_callback_seconds = Signal("seconds in other people's callbacks for each epoch that is over")
     loader_start_seconds = Signal(
         "typical wait for the first batch of an epoch beyond that for any other, in seconds, the run's first left out: "
         "median, or the mean of all but the longest if that is more; 0 where workers stay"
@@ -44,6 +46,7 @@ class RunSignals:
         "the same, counted from the one with which the process began: a resumed run had others before"
     )
     epochs = Signal("epochs asked for")
+    resumable = Signal("1 if there is a checkpoint to continue from: an epoch has ended; 0 if none is known")
     last_batch_age = Signal(
         "seconds since the last batch, or since the epoch began or a validation ended if later, as far as witnessed"
     )
@@ -82,6 +85,7 @@ def settings(v: View) -> Numbers:
         RunSignals.epoch: v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank),
         RunSignals.process_epoch: _process_epoch(v),
         RunSignals.epochs: v.now.last(catalog.TRAIN_EPOCHS, v.run, v.rank),
+        RunSignals.resumable: _resumable(v),
         RunSignals.batch_size: size,
         RunSignals.epoch_images: images,
         RunSignals.epoch_batches: epoch_batches,
@@ -108,6 +112,27 @@ def _process_epoch(v: View) -> float | None:
     return epoch if epoch is None or done is None or not of_epoch else min(epoch, max(ceil(done / of_epoch), 1))
 
 
+def _resumable(v: View) -> float:
+    """By what was saved, which rank 0 alone counts; else by the epoch, which is a later one after a resumption too."""
+    saved = v.now.last(catalog.TRAIN_CHECKPOINTS_TOTAL, v.run, v.rank)
+    return float(bool(saved) or (v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank) or 0.0) > 1)
+
+
+def _epochs_over(v: View) -> float | None:
+    """Epochs of the process of which batches and callbacks are done, one at least; those begun if that is not known.
+
+    What a callback takes is told when it returns: until then the epoch that it ends is not counted either.
+    """
+    done = v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
+    if done is None or not of_epoch:
+        return _process_epoch(v)
+    over, since = done // of_epoch, _changed(v, catalog.TRAIN_BATCHES_TOTAL)
+    if over and done % of_epoch == 0 and since is not None:
+        over -= not v.long.since(since).increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
+    return max(over, 1.0)
+
+
 def _flag(text: str) -> float | None:
     """A fact that says yes or no; None if it says neither."""
     return {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}.get(text.lower())
@@ -115,14 +140,13 @@ def _flag(text: str) -> float | None:
 
 def shares_of_run(v: View) -> Numbers:
     """Shares of the whole run: a validation fills a short window without meaning anything."""
-    epoch = _process_epoch(v)
     callbacks = v.now.last(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
     seconds, share = first_waits(v)
     if workers_stayed(v):
         seconds, share = (None if value is None else 0.0 for value in (seconds, share))
     return {
         RunSignals.callbacks_of_run: v.about.of_life(training.CALLBACKS_OF_WALL),
-        RunSignals.epoch_callback_seconds: ratio(callbacks, epoch),
+        RunSignals.epoch_callback_seconds: ratio(callbacks, _epochs_over(v)),
         RunSignals.loader_start_seconds: seconds,
         RunSignals.loader_start_share: share,
         RunSignals.validate_share: v.about.of_life(training.VALIDATION),
@@ -146,12 +170,21 @@ def _waited_first(v: View) -> float | None:
     The median, or the mean of all but the longest if that is more: workers may be started anew in some epochs only. A
     slow loader is waited for with every batch, the first one too: that is left out.
     """
-    points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
-    waits = sorted(later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0)
+    waits = sorted(_first_batch_waits(v))
     if not waits:
         return None
     typical = max(median(waits), fmean(waits[:-1] or waits))
     return max(typical - (v.measure(training.WAIT) or 0.0), 0.0)
+
+
+def _first_batch_waits(v: View) -> Iterator[float]:
+    """The wait of each epoch but the first; where several epochs began between two samples, their mean for each."""
+    epochs = dict(v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank))
+    points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
+    for (before, earlier), (after, later) in pairwise(points):
+        if later > earlier > 0:
+            begun = max(int(epochs.get(after, 0.0) - epochs.get(before, 0.0)), 1)
+            yield from [(later - earlier) / begun] * min(begun, MOST_EPOCHS)
 
 
 def liveness(v: View) -> Numbers:
@@ -164,7 +197,7 @@ def liveness(v: View) -> Numbers:
     resumed = _entered(v, "train")
     known = [moment for moment in (batch, resumed, _changed(v, catalog.TRAIN_EPOCH)) if moment is not None]
     witnessed = max(_unchanged(window, v) for window in (v.now, v.long))
-    age = min(max(v.now.end - max(known), 0.0), witnessed) if batch is not None else None
+    age = min(max(v.seen - max(known), 0.0), witnessed) if batch is not None else None
     return {
         RunSignals.last_batch_age: age,
         RunSignals.silent_cpus: None if age is None else _own_cpus(v, age),
@@ -182,7 +215,7 @@ def stillness(v: View) -> Numbers:
     moved = [_last_moved(v, metric, least) for metric, least in _MOVES]
     if None in moved:
         return {}
-    still = v.now.end - max(entered, *(moment for moment in moved if moment is not None))
+    still = v.seen - max(entered, *(moment for moment in moved if moment is not None))
     busy = gpu_busy(_last(v, still), v.gpu) if v.gpu and still > 0 else None
     return {RunSignals.still_seconds: 0.0 if (busy or 0.0) >= DEFAULTS.held_idle else max(still, 0.0)}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.arithmetic import ratio
 from yoloscope_exporter.diagnosis.signals.loader import workers_stayed
 from yoloscope_exporter.diagnosis.signals.run import first_waits
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
 from yoloscope_exporter.measures import training
-from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.measures.training import PAUSES, STEP_PHASES
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
@@ -38,6 +39,7 @@ class StepSignals:
     preprocess_share = Signal("typical share of step time spent in preprocess_batch besides copies to the device")
     callbacks_share = Signal("typical share of step time spent in other people's callbacks; unknown to older hooks")
     callback_seconds = Signal("typical time of a batch in other people's callbacks, in seconds")
+    callback_calls = Signal("calls of the callback that took most of the window for each batch in it")
     exposed_share = Signal("typical share of step time spent waiting for gradients of other ranks")
     compute_share = Signal("share of step time spent in forward, backward and optimizer")
     parts_share = Signal(
@@ -47,8 +49,6 @@ class StepSignals:
     goodput = Signal("share of the window's wall time spent in forward, backward and optimizer")
 
 
-#: Phases of a training that are no part of its steps, in which ranks may wait for one that is in them.
-PAUSES = ("validate", "checkpoint")
 #: All of a step that is measured and is no computing.
 _PARTS = (training.DATA_WAIT, training.COPY, training.PREPROCESS, training.CALLBACKS, training.EXPOSED)
 
@@ -69,12 +69,21 @@ def step(v: View) -> Numbers:
         StepSignals.preprocess_share: v.about.typical(training.PREPROCESS),
         StepSignals.callbacks_share: v.about.typical(training.CALLBACKS),
         StepSignals.callback_seconds: v.about.typical(training.CALLBACK_SECONDS),
+        StepSignals.callback_calls: _calls(v, batches),
         StepSignals.exposed_share: v.about.typical(training.EXPOSED),
         StepSignals.compute_share: v.measure(training.COMPUTE_SHARE),
         StepSignals.parts_share: sum(v.measure(part) or 0.0 for part in _PARTS),
         StepSignals.train_share: v.measure(training.TRAINING),
         StepSignals.goodput: v.measure(training.GOODPUT),
     }
+
+
+def _calls(v: View, batches: float) -> float | None:
+    """Of the callback that took most of the window; unknown where none was called."""
+    spent = v.now.increases(catalog.TRAIN_CALLBACK_SECONDS_TOTAL, v.run, v.rank)
+    if not any(spent.values()):
+        return None
+    return ratio(v.now.increase(catalog.TRAIN_CALLBACK_CALLS_TOTAL, *max(spent, key=lambda one: spent[one])), batches)
 
 
 def _waits_for_data(v: View) -> float | None:

@@ -98,6 +98,11 @@ class View:
         """What the window says of measures of this rank."""
         return self.machine.reading.about(run=self.run, rank=self.rank)
 
+    @cached_property
+    def seen(self) -> float:
+        """When the rank was last sampled: where nodes are sampled in turn, some time before the window's end."""
+        return next((time for time, _ in self.now.backwards(catalog.TRAIN_UP, self.run, self.rank)), self.now.end)
+
     def measure(self, measure: Measure) -> float | None:
         """A measure of this rank over the window."""
         return self.about.one(measure)

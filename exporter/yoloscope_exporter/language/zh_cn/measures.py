@@ -1,7 +1,5 @@
 """Measures: what each quantity is called, and what it says."""
 
-# ruff: noqa: RUF001, E501 - Chinese texts use Chinese punctuation; a text is a line
-
 from __future__ import annotations
 
 from typing import Final
@@ -181,12 +179,16 @@ TEXTS: Final[dict[str, str]] = {
     "Load per CPU": "每 CPU 负载",
     "Five-minute load average over the node's CPUs.": "五分钟平均负载除以节点 CPU 数。",
     "Stopped by the CPU quota": "被 CPU 限额暂停",
-    "Share of the CPU quota's periods in which it was used up and the run's cgroup stopped.": "CPU 限额的周期中，配额用尽、该训练任务 cgroup 被暂停的周期占比。",
+    "Share of the CPU quota's periods in which it was used up and the run's cgroup stopped.": "CPU 限额的周期中，限额用尽、该训练任务 cgroup 被暂停的周期占比。",
     "Own time for a batch": "每个 batch 的自身时间",
     "Mean time of a batch on this rank, the wait for other ranks left out.": "该 rank 每个 batch 的平均时间，不含等待其他 rank。",
     "Own time of the other ranks": "其他 rank 的自身时间",
     "Mean own time of the run's other ranks for a batch.": "同一训练任务其他 rank 每个 batch 自身时间的均值。",
     "Behind the other ranks": "落后于其他 rank",
+    "Validation and checkpoints for a batch": "平均到每个 batch 的验证与检查点时间",
+    "Mean time for which a rank validates and saves checkpoints, for each of its batches.": "rank 的验证和保存检查点时间，平均到它的每个 batch。",
+    "Waited for by the other ranks": "其他 rank 多等待的时间",
+    "How much longer the run's other ranks wait for peers in a batch than this rank, less the time that its validation and checkpoints are longer.": "每个 batch 中，该任务其他 rank 比该 rank 多等待的时间，减去该 rank 的验证和检查点比它们多用的时间。",
     "How much longer this rank's own time for a batch is than the mean of the run's other ranks.": "该 rank 每个 batch 自身时间比其他 rank 均值长的比例。",
     "Waiting for the source": "等待数据源",
     "Share of the time of predictions that waits for the source: decoding video, reading files.": "预测时间中等待数据源（视频解码、读取文件）的占比。",

@@ -1,7 +1,5 @@
 """What `watch()` shows in a notebook."""
 
-# ruff: noqa: RUF001, E501 - Chinese texts use Chinese punctuation; a text is a line
-
 from __future__ import annotations
 
 from typing import Final

@@ -1,7 +1,5 @@
 """What commands print: diagnoses, reports, the card, errors."""
 
-# ruff: noqa: RUF001, E501 - Chinese texts use Chinese punctuation; a text is a line
-
 from __future__ import annotations
 
 from typing import Final
@@ -853,4 +851,26 @@ TEXTS: Final[dict[str, str]] = {
     "removed {names}": "移除 {names}",
     "changed {names}": "变化 {names}",
     "removed": "已移除",
+    "power limit": "功率上限",
+    "desktop": "桌面",
+    "another container": "另一个容器",
+    "healthy": "健康",
+    "setup": "准备中",
+    "train": "训练中",
+    "validate": "验证中",
+    "checkpoint": "保存检查点",
+    "stopped": "已停止",
+    "failed": "失败",
+    "killed": "被终止",
+    "idle": "空闲",
+    "waiting for the source": "等待数据源",
+    "FIRING": "告警",
+    "RESOLVED": "已恢复",
+    "Owner": "归属",
+    "Dashboard": "仪表盘",
+    "Runbook": "处理手册",
+    "... and {number} more": "……另有 {number} 条",
+    "Delayed by {minutes} min: the service did not answer.": "延迟 {minutes} 分钟：通知服务没有应答。",
+    "yoloscope: test message": "yoloscope：测试消息",
+    "Alerts of yoloscope arrive here.": "yoloscope 的告警会发送到这里。",
 }

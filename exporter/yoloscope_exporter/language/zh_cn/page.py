@@ -1,7 +1,5 @@
 """The live page: what its frame, its script and its documents say."""
 
-# ruff: noqa: RUF001, E501 - Chinese texts use Chinese punctuation; a text is a line
-
 from __future__ import annotations
 
 from typing import Final

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_exporter.language import zh_cn as catalogue
-
-from dashboards.languages.zh_cn import TEXTS as ZH_CN
+from yoloscope_exporter.language import CHINESE, zh_cn
+from yoloscope_exporter.language.zh_cn import dashboards, documents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,4 +26,4 @@ class Language(NamedTuple):
 
 
 #: What everything else calls it, and what only the dashboards say, or say otherwise: the two are one table here.
-LANGUAGES = (Language("zh-CN", "-zh", {**catalogue.TEXTS, **ZH_CN}),)
+LANGUAGES = (Language(CHINESE, "-zh", {**zh_cn.TEXTS, **documents.TEXTS, **dashboards.TEXTS}),)

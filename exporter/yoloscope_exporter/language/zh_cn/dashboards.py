@@ -1,10 +1,13 @@
-"""Simplified Chinese. Arguments of Ultralytics, names of labels, verdicts and commands stay as they are typed."""
+"""The dashboards; only `dashboards` reads it. Words that mean something else there are translated here once more."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _COMMON: Final = {
+    "Panels": "面板",
+    "Panel": "面板",
+    "Shows": "含义",
     "**Normal:** ": "**正常：**",
     "**Otherwise:** ": "**否则：**",
     "n/a": "不适用",
@@ -386,7 +389,6 @@ _RUN: Final = {
     "Orange slows the run, magenta has stopped it. The dashboard DDP ranks tells the ranks apart.": (
         "橙色表示任务被拖慢，品红表示已失败。“DDP 各 rank”仪表盘区分各 rank。"
     ),
-    "Owner": "归属",
     "Partition": "分区",
     "Pod": "Pod",
     "Slurm job": "Slurm 作业",
@@ -521,9 +523,9 @@ _DATA: Final = {
     "At the limit: fewer augmentations, cache=ram, smaller images on disk, or more CPUs.": (
         "到达上限：减少增强、cache=ram、磁盘上存更小的图像，或增加 CPU。"
     ),
-    "stopped by the quota": "被配额暂停",
+    "stopped by the quota": "被限额暂停",
     "CPUs' worth of processes that could run and had to wait; a quota's throttling counts here too.": (
-        "可以运行却必须等待的进程，折合 CPU 数；配额限制也计入。"
+        "可以运行却必须等待的进程，折合 CPU 数；CPU 限额造成的等待也计入。"
     ),
     "Under a fifth of a CPU for each worker.": "每个 worker 低于五分之一个 CPU。",
     "High: too many workers or threads for the CPUs. OMP_NUM_THREADS=1, fewer workers.": (
