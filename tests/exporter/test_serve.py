@@ -83,12 +83,13 @@ def get(url: str, **headers: str) -> tuple[int, str, str]:
             return error.code, error.read().decode(), error.headers["Content-Type"]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until `condition()` is true."""
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> float:
+    """Seconds until `condition()` was true."""
     start = time.monotonic()
     while not condition():
         assert time.monotonic() - start < seconds, "nothing has come of it"
         time.sleep(0.02)
+    return time.monotonic() - start
 
 
 def series(url: str) -> dict[tuple[str, tuple[str, ...]], float]:
