@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 PROGRAM = [sys.executable, "-c", "from yoloscope_exporter.cli import main; main(prog_name='yoloscope')"]
 
 
-@pytest.mark.parametrize("suffix", commands.LANGUAGES)
-def test_the_page_is_what_commands_print(suffix: str) -> None:
+@pytest.mark.parametrize("language", commands.PAGES)
+def test_the_page_is_what_commands_print(language: str) -> None:
     """Written by `make generate`."""
-    path = commands.HERE / f"commands{suffix}.md"
-    assert path.read_text(encoding="utf-8") == commands.page(suffix)
+    path = commands.HERE / commands.PAGES[language]
+    assert path.read_text(encoding="utf-8") == commands.page(language)
 
 
 @pytest.mark.parametrize("language", commands.PAGES)
