@@ -26,7 +26,7 @@ _SVG = """\
 def values() -> dict[str, tuple[str, str]]:
     """File -> name and value: what pyproject.toml says, and the versions of Ultralytics that the README has as seen."""
     project = dict(re.findall(r'(?m)^([\w-]+) = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8")))
-    seen = re.search(r"(?m)^\| Ultralytics \| ([\d., ]+);", (ROOT / "README.md").read_text(encoding="utf-8"))
+    seen = re.search(r"(?m)^\| Ultralytics \| ([\d., ]+\d)[,;]", (ROOT / "README.md").read_text(encoding="utf-8"))
     versions = seen[1].split(", ") if seen else []
     return {
         "license.svg": ("license", project["license"]),
