@@ -346,7 +346,10 @@ _HOLDS = re.compile(r'(?m)^yoloscope_train_verdict\{.*run="victim",verdict="(\w+
 
 
 def test_a_suspended_machine(shared: Path, exporter: Exporter, row: Row) -> None:
-    """Exporter and training stand still, and go on: the training was neither killed nor did it hang."""
+    """Exporter and training stand still, and go on: the training was neither killed nor did it hang.
+
+    A minute without a batch may be too little to judge, and is said to be.
+    """
     with living_as(ALICE, shared, VICTIM) as victim:
         wait_for(lambda: exporter.up() == {"victim": True})
         time.sleep(15)
@@ -366,11 +369,11 @@ def test_a_suspended_machine(shared: Path, exporter: Exporter, row: Row) -> None
         after = exporter.value(BATCHES)
     row(
         f"exporter and training stopped for {SUSPENDED_SECONDS} s, as on a machine that is suspended",
-        "fresh within 3 s of going on; neither `killed` nor `stalled`, no counter backwards",
+        "fresh within 3 s of going on; no verdict but `insufficient_data`, no counter backwards",
         f"fresh after {fresh:.1f} s; lives: {lives}; verdicts: {', '.join(sorted(told - verdicts)) or 'none'}; "
         f"{before:.0f}, then {after:.0f} batches",
     )
     assert fresh < 3
     assert lives
-    assert told <= verdicts
+    assert told - verdicts <= {"insufficient_data"}
     assert after > before
