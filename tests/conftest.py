@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 TABLE = "table"
+#: Pictures are of dashboards, which are generated on Python 3.11 or newer (tests/dashboards/conftest.py).
+collect_ignore = ["test_pictures.py"] if sys.version_info < (3, 11) else []
 settings.register_profile("busy", deadline=None)  # what an example takes on a shared machine says nothing
 settings.load_profile("busy")
 
