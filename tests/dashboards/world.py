@@ -21,6 +21,7 @@ from yoloscope_exporter import catalog as m
 from yoloscope_exporter.simulation import SCENARIOS, Scrape, prediction, simulate
 from yoloscope_exporter.simulation.openmetrics import lines
 
+from dashboards.look import ABSENT
 from deploy.prometheus.rulebook.records import PRICES
 from tests.conftest import require_binary
 from tests.dashboards import grafana
@@ -100,8 +101,6 @@ class World:
 
     def ask(self, expr: str, *, instant: bool) -> Answer:
         """Run a query as Grafana would, over all of the data or at its end."""
-        from dashboards.look import ABSENT  # noqa: PLC0415 - needs Python 3.11, and the servers here do not
-
         times = {"time": self.end} if instant else {"start": self.start, "end": self.end, "step": self.step}
         path = "query" if instant else "query_range"
         parameters = urllib.parse.urlencode({"query": expr, **times, "stats": "all"})
