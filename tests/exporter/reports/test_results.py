@@ -18,6 +18,7 @@ from yoloscope_exporter.reports.results import best
         ("epoch,train/loss\n1,2.0\n", None),
         ("epoch,metrics/mAP50-95(B)\n", None),
         ("", None),
+        (f"epoch,metrics/mAP50-95(B)\n1,{'0' * 200_000}\n", None),
         ("\0\0,mAP50-95\n1,x", None),
     ],
 )
