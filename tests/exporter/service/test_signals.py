@@ -27,7 +27,7 @@ def test_what_is_started_is_not_interrupted_halfway(number: signal.Signals) -> N
     def start() -> None:
         with interruptible(), deferred():
             signal.raise_signal(number)
-            code = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), int(signal.getsignal(signal.SIGTERM)))"
+            code = "from signal import *; print(pthread_sigmask(SIG_BLOCK, ()), int(getsignal(SIGTERM)))"
             reached.append(
                 subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
             )
