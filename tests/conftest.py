@@ -20,18 +20,8 @@ if TYPE_CHECKING:
 
 
 TABLE = "table"
-#: What uses the dashboards' tests, or their Prometheus: dashboards are generated on Python 3.11 or newer.
-collect_ignore = (
-    [
-        "test_pictures.py",
-        "test_fleet_page.py",
-        "exporter/measures/test_both_ways.py",
-        "exporter/web/test_fleet.py",
-        "exporter/web/test_fleet_api.py",
-    ]
-    if sys.version_info < (3, 11)
-    else []
-)
+#: Pictures are of dashboards, which are generated on Python 3.11 or newer.
+collect_ignore = ["test_pictures.py"] if sys.version_info < (3, 11) else []
 settings.register_profile("busy", deadline=None)  # what an example takes on a shared machine says nothing
 settings.load_profile("busy")
 

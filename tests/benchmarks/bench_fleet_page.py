@@ -39,8 +39,8 @@ from yoloscope_exporter.web import fleet  # noqa: E402
 from tests.benchmarks import page  # noqa: E402
 from tests.benchmarks.bench_scale import own_metrics  # noqa: E402
 from tests.benchmarks.bench_scrape import Client, Target, cpu_seconds, exporter, latency, resident  # noqa: E402
-from tests.dashboards.world import promtool  # noqa: E402
 from tests.live import free_port, running  # noqa: E402
+from tests.prometheus import promtool  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import re
-import subprocess
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ from yoloscope_exporter.simulation.openmetrics import lines
 
 from dashboards.look import ABSENT
 from deploy.prometheus.rulebook.records import PRICES
-from tests.conftest import require_binary
 from tests.dashboards import grafana
 from tests.dashboards.queries import variables
-from tests.live import free_port, get, running
+from tests.live import get
+from tests.prometheus import prometheus, promtool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -194,29 +193,3 @@ def _slowed(line: str) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def promtool(*arguments: str) -> None:
-    """Write blocks of a data directory."""
-    command = [require_binary("promtool"), "tsdb", "create-blocks-from", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@contextlib.contextmanager
-def prometheus(directory: Path, *flags: str) -> Iterator[str]:
-    """A server of what lies in `directory`/data; the value is its address."""
-    config = directory / "prometheus.yml"
-    config.write_text("{}")
-    port = free_port()
-    command = [
-        require_binary("prometheus"),
-        f"--config.file={config}",
-        f"--storage.tsdb.path={directory}/data",
-        "--storage.tsdb.retention.time=100y",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--log.level=warn",
-        *flags,
-    ]
-    with running(command, directory / "prometheus.log", f"http://127.0.0.1:{port}") as url:
-        yield url

@@ -139,6 +139,8 @@ def names(told: Diagnosis) -> set[str]:
         ),
         ({"postprocess": 0.02}, {"boxes": 0}, {"postprocess_bound"}, "there are hardly any boxes"),
         ({"postprocess": 0.02}, {"task": "semantic"}, {"postprocess_bound"}, "or export once, yolo export format=onnx"),
+        ({"postprocess": 0.02}, {"task": "classify", "source": "tensor"}, {"postprocess_bound"}, "are copied back"),
+        ({"postprocess": 0.02}, {"task": "classify"}, {"postprocess_bound"}, "there are hardly any boxes"),
         ({"postprocess": 0.02}, {"task": "depth"}, {"postprocess_bound"}, "scale large images down beforehand"),
         ({"source": 0.03, "user": 0.03}, {}, {"source_bound", "user_code_bound"}, ""),
     ],

@@ -20,8 +20,8 @@ from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.simulation import SCENARIOS, Scrape, simulate
 from yoloscope_exporter.simulation.openmetrics import lines
 
-from tests.dashboards.world import prometheus, promtool
 from tests.live import query
+from tests.prometheus import prometheus, promtool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,8 +11,8 @@ from yoloscope_exporter.web.application import application
 from yoloscope_exporter.web.fleet import Fleet
 from yoloscope_exporter.web.fleet_api import FleetApi
 
-from tests.dashboards.world import prometheus, promtool
 from tests.exporter.serving import idle_sampler, running
+from tests.prometheus import prometheus, promtool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 MOST_IMAGES, TIMES = 32, 8
 #: A `max_det` that leaves something out only where a picture has more boxes.
 _FEWER = 100
-#: Tasks whose results are maps, of a class or a distance for each pixel.
-MAPS = frozenset({"semantic", "depth"})
+#: Tasks whose results are maps, of a class or a distance for each pixel; and all without boxes.
+MAPS, CLASSIFIES = frozenset({"semantic", "depth"}), "classify"
+WITHOUT_BOXES = MAPS | {CLASSIFIES}
 #: Sources whose batch is what is passed: Ultralytics looks at `batch` for files only.
 _IN_MEMORY = frozenset({"images", "tensor"})
 
@@ -60,7 +61,7 @@ def prepared_images(s: Signals) -> Advice:
     """Images that cost the process that predicts less."""
     share = _without(s, s.predict_preprocess_share)
     note = text("pass tensors (BCHW, RGB, 0 to 1) that threads of your own prepare meanwhile")
-    if s.facts.get("task") == "classify":
+    if s.facts.get("task") == CLASSIFIES:
         note = text("scale the images down beforehand, or in threads of your own: a classifier takes them in full size")
     return Advice(note=note, forecast=share)
 
@@ -69,7 +70,7 @@ def fewer_boxes(s: Signals) -> Advice:
     """Boxes that are not needed are not compared; where there are none, that is not what takes the time."""
     if s.facts.get("task") in MAPS:
         return Advice(note=_of_maps(s), predicts=True)
-    if s.has(Signals.predict_detections) and s.predict_detections < 1:
+    if s.facts.get("task") == CLASSIFIES or (s.has(Signals.predict_detections) and s.predict_detections < 1):
         return Advice(note=_without_boxes(s), predicts=True)
     arguments: dict[str, Value] = {}
     if number("conf", s) < PREDICT_DEFAULTS["conf"] and s.facts.get("mode") != "track":  # trackers use the faint ones

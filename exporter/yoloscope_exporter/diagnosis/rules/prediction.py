@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.advice.prediction import (
-    MAPS,
+    WITHOUT_BOXES,
     fewer_boxes,
     half_precision,
     larger_inference_batch,
@@ -63,7 +63,7 @@ def _source_evidence(s: Signals, _: Thresholds) -> str:
 def _postprocess_evidence(s: Signals, _: Thresholds) -> str:
     share = s.predict_postprocess_share
     boxes = s.text("; {predict_detections:.0f} boxes per image") if s.has(Signals.predict_detections) else ""
-    known = () if s.facts.get("task") in MAPS else ("conf", "max_det")
+    known = () if s.facts.get("task") in WITHOUT_BOXES else ("conf", "max_det")
     settings = ", ".join(f"{name} {s.facts[name]}" for name in known if name in s.facts)
     told = text(" ({settings})", settings=settings) if settings else ""
     return text(
